@@ -32,8 +32,11 @@
 pub mod answer;
 pub mod buffer;
 pub mod error;
+pub mod mem;
 pub mod request;
 pub mod shelf;
+
+mod sparse;
 
 use std::sync::Arc;
 
@@ -42,6 +45,7 @@ use base::units::Extent;
 pub use answer::{Answer, Answers, Done, Reply};
 pub use buffer::{Buffer, Payload};
 pub use error::DiskError;
+pub use mem::{MemDisk, MemShelf};
 pub use request::{Durability, Keep, MapExtent, MapKind, Op, Request};
 pub use shelf::{Shelf, Space, Usage};
 

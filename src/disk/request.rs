@@ -2,8 +2,10 @@
 
 use base::units::Extent;
 
+use crate::Geometry;
 use crate::answer::Reply;
 use crate::buffer::{Buffer, Payload};
+use crate::error::DiskError;
 
 /// How safe a change must be when it is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +87,22 @@ impl Op {
     /// Whether it changes what the disk holds.
     pub fn is_change(&self) -> bool {
         matches!(self, Self::Write { .. } | Self::Discard { .. } | Self::WriteZeroes { .. })
+    }
+
+    /// Whether a disk of this geometry may carry it out.
+    ///
+    /// # Errors
+    /// `OutOfBounds` where it does not lie within the disk, `ReadOnly` where it would change one that
+    /// takes no changes.
+    pub fn check(&self, geometry: &Geometry) -> Result<(), DiskError> {
+        let capacity = geometry.sectors;
+        match self.extent() {
+            Some(extent) if !extent.fits(capacity) => {
+                Err(DiskError::OutOfBounds { extent, capacity })
+            }
+            _ if self.is_change() && geometry.is_read_only => Err(DiskError::ReadOnly),
+            _ => Ok(()),
+        }
     }
 }
 
