@@ -1,0 +1,338 @@
+//! The dirty index: which blocks of one volume sit in the journal and not yet in the base.
+//!
+//! Kept in layers, one per epoch, because a mark must still be readable whose writes are not applied yet:
+//! the layers below a mark belong to it. Apply empties the oldest layer first, so that the base is always
+//! the volume at the end of some epoch plus a part of the next. Within a layer pieces never overlap; a
+//! later write takes the place of an earlier one. It holds no payloads, only where they lie in the journal.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use base::units::Run;
+use disk::Keep;
+
+/// What a piece's blocks are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Data in the journal.
+    Data {
+        /// Position in the journal of the first block's payload.
+        position: u64,
+        /// The checksums of the record that wrote them.
+        sums: Arc<[u32]>,
+        /// Where in `sums` the first block's stands.
+        first: usize,
+    },
+    /// Zeroes.
+    Zero(Keep),
+}
+
+impl Source {
+    /// The checksum of the block `index` blocks after the first, where it is data.
+    pub fn sum(&self, index: u64) -> Option<u32> {
+        match self {
+            Self::Data { sums, first, .. } => {
+                usize::try_from(index).ok().and_then(|index| sums.get(first + index)).copied()
+            }
+            Self::Zero(_) => None,
+        }
+    }
+
+    /// The source of what starts `blocks` blocks later.
+    fn skip(&self, blocks: u64) -> Self {
+        match self {
+            Self::Data { position, sums, first } => Self::Data {
+                position: position + blocks,
+                sums: Arc::clone(sums),
+                first: first + usize::try_from(blocks).unwrap_or(usize::MAX),
+            },
+            Self::Zero(keep) => Self::Zero(*keep),
+        }
+    }
+}
+
+/// Contiguous blocks that one record wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Which blocks.
+    pub run: Run,
+    /// What they are.
+    pub source: Source,
+    /// The journal frame that holds the record.
+    pub frame: u64,
+}
+
+impl Piece {
+    /// The part of it that lies in `run`, where there is one.
+    pub fn clip(&self, run: Run) -> Option<Self> {
+        let part = self.run.intersect(run);
+        (!part.is_empty()).then(|| Self {
+            run: part,
+            source: self.source.skip(part.start - self.run.start),
+            frame: self.frame,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    epoch: u64,
+    pieces: BTreeMap<u64, Piece>,
+}
+
+impl Layer {
+    /// Cuts `run` out of the layer.
+    fn cut(&mut self, run: Run) {
+        for piece in self.overlapping(run) {
+            self.pieces.remove(&piece.run.start);
+            let before = Run::new(piece.run.start, run.start.saturating_sub(piece.run.start));
+            let after = Run::new(run.end(), piece.run.end().saturating_sub(run.end()));
+            for rest in [before, after] {
+                if let Some(kept) = piece.clip(rest) {
+                    self.pieces.insert(kept.run.start, kept);
+                }
+            }
+        }
+    }
+
+    fn overlapping(&self, run: Run) -> Vec<Piece> {
+        let before = self.pieces.range(..run.start).next_back().map(|(_, piece)| piece);
+        let from = self.pieces.range(run.start..run.end()).map(|(_, piece)| piece);
+        before
+            .filter(|piece| piece.run.end() > run.start)
+            .into_iter()
+            .chain(from)
+            .cloned()
+            .collect()
+    }
+}
+
+/// Which layers count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Epochs {
+    /// The lowest epoch that counts.
+    pub from: u64,
+    /// The first epoch that no longer counts.
+    pub below: u64,
+}
+
+impl Epochs {
+    /// All of them: the live volume.
+    pub const ALL: Self = Self { from: 0, below: u64::MAX };
+
+    /// Those that belong to the mark with this sequence.
+    pub fn of_mark(sequence: u64) -> Self {
+        Self { from: 0, below: sequence }
+    }
+
+    fn contains(self, epoch: u64) -> bool {
+        (self.from..self.below).contains(&epoch)
+    }
+}
+
+/// The dirty index of one volume.
+#[derive(Clone, Debug, Default)]
+pub struct Dirty {
+    /// Oldest first, none empty.
+    layers: VecDeque<Layer>,
+}
+
+impl Dirty {
+    /// Notes that `piece` was written in `epoch`, which must not be lower than any before.
+    pub fn insert(&mut self, epoch: u64, piece: Piece) {
+        let is_new = self.layers.back().is_none_or(|layer| layer.epoch != epoch);
+        if is_new {
+            self.layers.push_back(Layer { epoch, pieces: BTreeMap::new() });
+        }
+        if let Some(layer) = self.layers.back_mut() {
+            layer.cut(piece.run);
+            layer.pieces.insert(piece.run.start, piece);
+        }
+    }
+
+    /// The newest pieces within `run` among the layers of `epochs`, in order of address, clipped to it; and
+    /// what none of them covers.
+    pub fn lookup(&self, run: Run, epochs: Epochs) -> (Vec<Piece>, Vec<Run>) {
+        let mut found = Vec::new();
+        let mut gaps = vec![run];
+        for layer in self.layers.iter().rev().filter(|layer| epochs.contains(layer.epoch)) {
+            let mut rest = Vec::new();
+            for gap in gaps {
+                let mut at = gap.start;
+                for piece in layer.overlapping(gap) {
+                    let Some(piece) = piece.clip(gap) else { continue };
+                    if piece.run.start > at {
+                        rest.push(Run::new(at, piece.run.start - at));
+                    }
+                    at = piece.run.end();
+                    found.push(piece);
+                }
+                if at < gap.end() {
+                    rest.push(Run::new(at, gap.end() - at));
+                }
+            }
+            gaps = rest;
+            if gaps.is_empty() {
+                break;
+            }
+        }
+        found.sort_by_key(|piece| piece.run.start);
+        (found, gaps)
+    }
+
+    /// Whether any block of `run` is in a layer of `epochs`.
+    pub fn touches(&self, run: Run, epochs: Epochs) -> bool {
+        self.layers
+            .iter()
+            .filter(|layer| epochs.contains(layer.epoch))
+            .any(|layer| !layer.overlapping(run).is_empty())
+    }
+
+    /// The oldest layer's epoch and its pieces of at most `blocks_max` blocks in all, lowest address from
+    /// `from` on first, none from a frame above `frame_max`. Zero pieces are cut to fit.
+    pub fn oldest(&self, from: u64, blocks_max: u64, frame_max: u64) -> Option<(u64, Vec<Piece>)> {
+        let layer = self.layers.front()?;
+        let mut left = blocks_max;
+        let mut picked = Vec::new();
+        let before = layer.pieces.range(..from).next_back();
+        let start = before.filter(|(_, piece)| piece.run.end() > from).map_or(from, |(at, _)| *at);
+        for piece in layer.pieces.range(start..).map(|(_, piece)| piece) {
+            if left == 0 {
+                break;
+            }
+            if piece.frame > frame_max {
+                continue;
+            }
+            if let Some(part) = piece.clip(Run::new(piece.run.start, left)) {
+                left -= part.run.blocks;
+                picked.push(part);
+            }
+        }
+        Some((layer.epoch, picked))
+    }
+
+    /// Takes `piece` out of the layer of `epoch`, as far as it was not overwritten since.
+    pub fn remove(&mut self, epoch: u64, piece: &Piece) {
+        let Some(layer) = self.layers.iter_mut().find(|layer| layer.epoch == epoch) else {
+            return;
+        };
+        for there in layer.overlapping(piece.run) {
+            let clipped = there.clip(piece.run);
+            let is_same = clipped.as_ref().is_some_and(|clipped| {
+                piece.clip(clipped.run).is_some_and(|part| part == *clipped)
+            });
+            if let (true, Some(clipped)) = (is_same, clipped) {
+                layer.cut(clipped.run);
+            }
+        }
+        self.layers.retain(|layer| !layer.pieces.is_empty());
+    }
+
+    /// The lowest frame that still holds a piece.
+    pub fn oldest_frame(&self) -> Option<u64> {
+        self.layers.iter().flat_map(|layer| layer.pieces.values()).map(|piece| piece.frame).min()
+    }
+
+    /// The lowest epoch with a piece.
+    pub fn oldest_epoch(&self) -> Option<u64> {
+        self.layers.front().map(|layer| layer.epoch)
+    }
+
+    /// Whether nothing is dirty.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// How many blocks of data are dirty, layers added up.
+    pub fn data_blocks(&self) -> u64 {
+        let pieces = self.layers.iter().flat_map(|layer| layer.pieces.values());
+        pieces
+            .filter(|piece| matches!(piece.source, Source::Data { .. }))
+            .map(|piece| piece.run.blocks)
+            .sum()
+    }
+
+    /// How many pieces there are.
+    pub fn pieces(&self) -> usize {
+        self.layers.iter().map(|layer| layer.pieces.len()).sum()
+    }
+
+    /// All pieces of the layers of `epochs`, oldest layer first.
+    pub fn all(&self, epochs: Epochs) -> impl Iterator<Item = &Piece> {
+        self.layers
+            .iter()
+            .filter(move |layer| epochs.contains(layer.epoch))
+            .flat_map(|layer| layer.pieces.values())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn data(start: u64, blocks: u64, position: u64) -> Piece {
+        let sums = (0..blocks).map(|i| u32::try_from(position + i).unwrap()).collect();
+        let source = Source::Data { position, sums, first: 0 };
+        Piece { run: Run::new(start, blocks), source, frame: position }
+    }
+
+    #[test]
+    fn a_mark_sees_the_layers_below_it() {
+        let mut dirty = Dirty::default();
+        dirty.insert(0, data(0, 4, 100));
+        dirty.insert(1, data(1, 1, 200));
+        let (live, gaps) = dirty.lookup(Run::new(0, 5), Epochs::ALL);
+        assert_eq!(live.iter().map(|piece| piece.frame).collect::<Vec<_>>(), [100, 200, 100]);
+        assert_eq!(gaps, [Run::new(4, 1)]);
+        let (mark, _) = dirty.lookup(Run::new(1, 1), Epochs::of_mark(1));
+        assert_eq!(mark[0].source.sum(0), Some(101));
+    }
+
+    #[test]
+    fn what_was_overwritten_meanwhile_stays() {
+        let mut dirty = Dirty::default();
+        dirty.insert(0, data(0, 4, 100));
+        let (_, taken) = dirty.oldest(0, 100, u64::MAX).unwrap();
+        dirty.insert(0, data(2, 1, 200));
+        dirty.remove(0, &taken[0]);
+        let (left, _) = dirty.lookup(Run::new(0, 4), Epochs::ALL);
+        assert_eq!(left, [data(2, 1, 200)]);
+    }
+
+    proptest! {
+        #[test]
+        fn lookups_agree_with_a_plain_model(
+            writes in prop::collection::vec((0u64..3, 0u64..60, 1u64..20), 1..60),
+        ) {
+            let mut dirty = Dirty::default();
+            let mut model: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();
+            let mut epoch = 0;
+            for (number, (step, start, blocks)) in writes.into_iter().enumerate() {
+                epoch += step / 2;
+                let position = number as u64 * 100;
+                dirty.insert(epoch, data(start, blocks, position));
+                for index in 0..blocks {
+                    model.entry(epoch).or_default().insert(start + index, position + index);
+                }
+            }
+            for below in 0..=epoch + 1 {
+                let (found, gaps) = dirty.lookup(Run::new(0, 80), Epochs::of_mark(below));
+                let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
+                for piece in found {
+                    for index in 0..piece.run.blocks {
+                        let sum = piece.source.sum(index).unwrap();
+                        prop_assert_eq!(seen.insert(piece.run.start + index, sum.into()), None);
+                    }
+                }
+                let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+                for (_, layer) in model.range(..below) {
+                    wanted.extend(layer);
+                }
+                prop_assert_eq!(&seen, &wanted);
+                let uncovered: u64 = gaps.iter().map(|gap| gap.blocks).sum();
+                prop_assert_eq!(uncovered, 80 - wanted.len() as u64);
+            }
+        }
+    }
+}

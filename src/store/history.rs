@@ -1,0 +1,294 @@
+//! The past of one volume: its epoch map and its preserved store as one thing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use base::codec::{Reader, Writer};
+use base::units::Run;
+use disk::{DiskError, Payload, Shelf};
+
+use crate::checkpoint::VolumePart;
+use crate::epoch_map::{
+    EpochMap, LiveMarks, MapError, MapManifest, MapOptions, MapSetup, MapTicket, MergeProgress,
+    PageCache,
+};
+use crate::error::StoreError;
+use crate::options::{Compression, PoolOptions};
+use crate::preserved::{
+    Key, Manifest, Place, Preserve, PreservedError, PreservedOptions, PreservedSetup,
+    PreservedStore, Ticket,
+};
+use crate::registry::VolumeEntry;
+
+/// Old blocks of a volume, and where they are.
+pub(crate) struct History {
+    map: EpochMap,
+    preserved: PreservedStore,
+}
+
+/// What a committed checkpoint allows to be carried out.
+pub(crate) struct HistoryTicket {
+    preserved: Ticket,
+    map: MapTicket,
+}
+
+/// Where a history is kept.
+pub(crate) struct HistorySetup<'a> {
+    pub shelf: &'a Arc<dyn Shelf>,
+    pub options: &'a PoolOptions,
+    pub cache: &'a Arc<PageCache>,
+    pub segment_len: u64,
+    pub incarnation: u64,
+}
+
+impl HistorySetup<'_> {
+    /// Opens the history of a volume from what a checkpoint says of it.
+    ///
+    /// # Errors
+    /// `Damaged` where it is not whole; what the shelf says.
+    pub async fn open(
+        &self,
+        entry: &VolumeEntry,
+        part: &VolumePart,
+    ) -> Result<History, StoreError> {
+        let setup = PreservedSetup {
+            shelf: Arc::clone(self.shelf),
+            volume: entry.id,
+            incarnation: self.incarnation,
+            options: PreservedOptions {
+                segment_len: self.segment_len,
+                compression_level: match self.options.compression {
+                    Compression::Off => None,
+                    Compression::Zstd(level) => Some(level),
+                },
+                ..PreservedOptions::default()
+            },
+        };
+        let manifest = match part.preserved.is_empty() {
+            true => Manifest::default(),
+            false => Manifest::decode(&mut Reader::new(&part.preserved))
+                .map_err(|error| StoreError::Damaged(error.to_string()))?,
+        };
+        let (preserved, entries) = PreservedStore::recover(setup, &manifest).await?;
+        let setup = MapSetup {
+            shelf: Arc::clone(self.shelf),
+            volume: entry.id,
+            cache: Arc::clone(self.cache),
+            options: MapOptions::default(),
+        };
+        let manifest = match part.map.is_empty() {
+            true => MapManifest::default(),
+            false => MapManifest::decode(&mut Reader::new(&part.map))
+                .map_err(|error| StoreError::Damaged(error.to_string()))?,
+        };
+        let map = match EpochMap::open(setup.clone(), &manifest).await {
+            Err(MapError::Damaged { .. }) => EpochMap::rebuild_from(setup, &preserved).await?,
+            opened => opened?,
+        };
+        map.insert(&entries);
+        Ok(History { map, preserved })
+    }
+}
+
+impl History {
+    /// The entries of a run of blocks that a point with this sequence sees: for each block that of the
+    /// lowest sequence that is not lower. In order of block.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn lookup_run(
+        &self,
+        run: Run,
+        sequence: u64,
+    ) -> Result<Vec<(Key, Place)>, DiskError> {
+        let hits = self.map.lookup_run(run, sequence).await.map_err(MapError::into_disk)?;
+        Ok(hits.into_iter().map(|hit| (Key::new(hit.block, hit.sequence), hit.place)).collect())
+    }
+
+    /// The blocks from `from` on that have an entry with one of these sequences: at most `limit` of them,
+    /// ascending; none only where there are no more.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn changed(
+        &self,
+        from: u64,
+        sequences: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<u64>, DiskError> {
+        let mut from = from;
+        loop {
+            let part = self.map.scan(from, sequences.clone(), limit).await;
+            let part = part.map_err(MapError::into_disk)?;
+            let mut blocks: Vec<u64> = part.hits.iter().map(|hit| hit.block).collect();
+            blocks.dedup();
+            match part.next {
+                Some(next) if blocks.is_empty() => from = next,
+                _ => return Ok(blocks),
+            }
+        }
+    }
+
+    /// The entries of blocks from `from` on, at most about `limit`, and where to go on.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn entries(
+        &self,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<(Key, Place)>, Option<u64>), DiskError> {
+        let part = self.map.scan(from, 0..u64::MAX, limit).await.map_err(MapError::into_disk)?;
+        let entries = part.hits.iter().map(|hit| (Key::new(hit.block, hit.sequence), hit.place));
+        Ok((entries.collect(), part.next))
+    }
+
+    /// The blocks behind entries.
+    ///
+    /// # Errors
+    /// `Medium` naming the first block that is not what was preserved.
+    pub async fn read_many(&self, wanted: &[(Key, Place)]) -> Result<Vec<Payload>, DiskError> {
+        let blocks = self.preserved.read_many(wanted).await;
+        blocks.into_iter().map(|block| block.map_err(|error| error.into_medium())).collect()
+    }
+
+    /// Reads each block and tells what is wrong with it, where something is.
+    pub async fn check_many(&self, wanted: &[(Key, Place)]) -> Vec<(Key, String)> {
+        let blocks = self.preserved.read_many(wanted).await;
+        wanted
+            .iter()
+            .zip(blocks)
+            .filter_map(|((key, _), block)| Some((*key, block.err()?.to_string())))
+            .collect()
+    }
+
+    /// Appends old blocks. They are neither stable nor found by lookups yet.
+    ///
+    /// # Errors
+    /// `NoSpace` where there is no room: nothing was written then. What the disks say.
+    pub async fn append(&self, items: Vec<Preserve>) -> Result<Vec<(Key, Place)>, StoreError> {
+        Ok(self.preserved.append(items).await?)
+    }
+
+    /// The same, using up the reserve where it has to.
+    ///
+    /// # Errors
+    /// As [`History::append`].
+    pub async fn append_from_reserve(
+        &self,
+        items: Vec<Preserve>,
+    ) -> Result<Vec<(Key, Place)>, StoreError> {
+        Ok(self.preserved.append_from_reserve(items).await?)
+    }
+
+    /// Makes what was appended stable and lets lookups find it.
+    ///
+    /// # Errors
+    /// What the disks say; the store takes nothing more then.
+    pub async fn publish(&self, placed: &[(Key, Place)]) -> Result<(), StoreError> {
+        self.preserved.flush().await?;
+        self.map.insert(placed);
+        Ok(())
+    }
+
+    /// What a checkpoint must say of the history.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn checkpoint(&self) -> Result<(VolumePart, HistoryTicket), StoreError> {
+        if self.map.wants_flush() {
+            let cut = self.preserved.cut();
+            self.map.flush_memtable().await?;
+            self.preserved.advance(cut);
+        }
+        let (manifest, preserved) = self.preserved.checkpoint().await?;
+        let mut bytes = Writer::new();
+        manifest.encode(&mut bytes);
+        let (manifest, map) = self.map.manifest();
+        let mut map_bytes = Writer::new();
+        manifest.encode(&mut map_bytes);
+        let part = VolumePart {
+            allocated_blocks: 0,
+            preserved: bytes.into_bytes(),
+            map: map_bytes.into_bytes(),
+        };
+        Ok((part, HistoryTicket { preserved, map }))
+    }
+
+    /// Carries out what the checkpoint allows that is committed now.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn committed(&self, ticket: HistoryTicket) -> Result<(), StoreError> {
+        self.preserved.commit_frees(ticket.preserved).await?;
+        Ok(self.map.commit(ticket.map)?)
+    }
+
+    /// Notes that the mark with this sequence is gone; `next` is that of the next newer one.
+    pub fn mark_removed(&self, sequence: u64, next: u64) {
+        self.preserved.mark_deleted(sequence, next);
+    }
+
+    /// One bounded step of looking for what no mark needs; false where there is nothing to do.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn reclaim_step(&self, marks: Vec<u64>, newest: u64) -> Result<bool, StoreError> {
+        let live = LiveMarks::new(marks, newest);
+        if self.preserved.sweep_step(&self.map, &live).await?.is_some() {
+            return Ok(true);
+        }
+        Ok(!matches!(self.map.merge_step(&live).await?, MergeProgress::Idle))
+    }
+
+    /// Bytes that old blocks take which some mark needs.
+    pub fn preserved_bytes(&self) -> u64 {
+        self.preserved.preserved_bytes()
+    }
+
+    /// Bytes set aside so that copies in flight always finish.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.preserved.reserve_bytes()
+    }
+
+    /// Bytes of memory that the map takes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.map.memory_bytes()
+    }
+}
+
+impl MapError {
+    fn into_disk(self) -> DiskError {
+        match self {
+            Self::Disk(error) => error,
+            other => DiskError::Medium {
+                extent: base::units::Extent::new(0, 0),
+                why: other.to_string().into(),
+            },
+        }
+    }
+}
+
+impl From<PreservedError> for StoreError {
+    fn from(error: PreservedError) -> Self {
+        match error {
+            PreservedError::Full { .. } => Self::NoSpace(error.to_string().into()),
+            PreservedError::Poisoned(why) => Self::Poisoned(why),
+            PreservedError::Disk(error) => error.into(),
+            PreservedError::Damaged(_) | PreservedError::Manifest(_) | PreservedError::Map(_) => {
+                Self::Damaged(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<MapError> for StoreError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Disk(error) => error.into(),
+            MapError::Damaged { .. } | MapError::Manifest(_) | MapError::Preserved(_) => {
+                Self::Damaged(error.to_string())
+            }
+        }
+    }
+}

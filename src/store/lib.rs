@@ -1,0 +1,57 @@
+//! The vault: volumes, marks and views over disks, exactly by the laws in `DESIGN.md`.
+//!
+//! A [`Pool`] lies on a shelf of disks. Every change of every volume goes into one ordered journal and is
+//! answered then; applying it to the volume's base, after what it replaces was preserved for the marks
+//! that need it, is background work. This room knows no network, no protocol and no policy beyond what a
+//! full store needs.
+//!
+//! Where to look: `append` and `flush` for the way of a write, `image` for the way of a read, `apply` and
+//! `preserve` for what happens later, `upkeep` for when; `registry` and `event` for what the pool knows,
+//! `superblock`, `checkpoint` and `journal` for how it survives.
+
+#![forbid(unsafe_code)]
+
+mod append;
+mod apply;
+mod changed;
+mod checkpoint;
+mod checksum_table;
+mod dirty;
+mod epoch_map;
+mod error;
+mod event;
+mod flush;
+mod gone;
+mod history;
+mod image;
+mod inspect;
+mod journal;
+mod layout;
+mod live_disk;
+mod mark_disk;
+mod marks;
+mod open;
+mod options;
+mod partial;
+mod pool;
+mod preserve;
+mod preserved;
+mod registry;
+mod rollback;
+mod scrub;
+mod status;
+mod superblock;
+mod upkeep;
+mod views;
+mod volumes;
+
+pub use error::{ErrorKind, StoreError};
+pub use inspect::{Inspection, JournalInspection, VolumeInspection, inspect};
+pub use options::{Compression, PoolOptions, World};
+pub use pool::Pool;
+pub use scrub::Progress;
+pub use status::{
+    ChangedExtent, CopyProgress, DiskRef, Grade, GroupStatus, MarkRequest, MarkStatus,
+    MarksFullPolicy, PoolState, PoolStatus, Proof, RollbackStatus, ScrubFinding, ScrubReport,
+    StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings, VolumeState, VolumeStatus,
+};

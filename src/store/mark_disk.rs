@@ -1,0 +1,67 @@
+//! The disk that front doors see of a mark: read-only, and the same for as long as the mark is there.
+
+use std::sync::Arc;
+
+use base::units::{BLOCK_LEN, SECTOR_LEN};
+use disk::{Disk, DiskError, Done, Geometry, Op, Request};
+
+use crate::image::Point;
+use crate::pool::Pool;
+use crate::registry::VolumeEntry;
+
+/// A mark as a disk.
+pub(crate) struct MarkDisk {
+    pool: Arc<Pool>,
+    number: u32,
+    sequence: u64,
+    sectors: u64,
+}
+
+impl MarkDisk {
+    /// The mark of this volume with this sequence, which must be there.
+    pub fn new(pool: Arc<Pool>, entry: &VolumeEntry, sequence: u64) -> Self {
+        let sectors = entry.marks.get(&sequence).map_or(0, |mark| mark.sectors);
+        Self { pool, number: entry.number, sequence, sectors }
+    }
+}
+
+impl Disk for MarkDisk {
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            sectors: self.sectors,
+            physical_block_len: BLOCK_LEN as u32,
+            atomic_write_len: SECTOR_LEN as u32,
+            is_read_only: true,
+        }
+    }
+
+    fn submit(&self, batch: Vec<Request>) {
+        let (number, point) = (self.number, Point::Mark(self.sequence));
+        for Request { op, reply } in batch {
+            if let Some(extent) = op.extent().filter(|extent| !extent.fits(self.sectors)) {
+                reply.send(Err(DiskError::OutOfBounds { extent, capacity: self.sectors }));
+                continue;
+            }
+            let pool = Arc::clone(&self.pool);
+            match op {
+                Op::Read { buffer, .. } if buffer.is_empty() => reply.send(Ok(Done::Read(buffer))),
+                Op::Read { start, buffer } => {
+                    self.pool.runtime.spawn(async move {
+                        let read = pool.read_extent(number, point, start, buffer).await;
+                        reply.send(read.map(Done::Read));
+                    });
+                }
+                Op::Map { extent } => {
+                    self.pool.runtime.spawn(async move {
+                        let map = pool.map_extent(number, point, extent).await;
+                        reply.send(map.map(Done::Mapped));
+                    });
+                }
+                Op::Flush => reply.send(Ok(Done::Flushed)),
+                Op::Write { .. } | Op::Discard { .. } | Op::WriteZeroes { .. } => {
+                    reply.send(Err(DiskError::ReadOnly));
+                }
+            }
+        }
+    }
+}

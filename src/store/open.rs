@@ -1,0 +1,433 @@
+//! Making a pool, opening it, and closing it.
+//!
+//! Opening reads the newest checkpoint, then the journal from where that says, and leaves what it finds
+//! in the dirty index; nothing is applied before the first request is served. It is the same after a
+//! clean stop, a crash, and a crash while opening.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use base::id::Id;
+use base::units::{BLOCK_LEN, Extent, SECTORS_PER_BLOCK};
+use disk::{AnyDisk, DiskError, Shelf, Usage};
+use tokio::sync::Notify;
+
+use crate::checkpoint::{self, Checkpoint, VolumePart};
+use crate::checksum_table::{ChecksumTable, sectors_for};
+use crate::dirty::Dirty;
+use crate::epoch_map::PageCache;
+use crate::error::StoreError;
+use crate::event::{Event, Kind};
+use crate::flush::FlushState;
+use crate::gone::GoneDisk;
+use crate::history::HistorySetup;
+use crate::journal::frame::Record;
+use crate::journal::ring::Ring;
+use crate::journal::scan::{Cursor, Scan};
+use crate::options::{PoolOptions, World};
+use crate::pool::{Core, Live, Pool, Upkeep, Volume};
+use crate::registry::{Registry, VolumeEntry};
+use crate::status::VolumeState;
+use crate::superblock::{self, Superblock};
+
+/// The name of the journal's disk on the shelf.
+pub(crate) const JOURNAL: &str = "journal";
+/// Blocks of the smallest journal, 1 MiB: several of the largest frames it may hold.
+const JOURNAL_BLOCKS_MIN: u64 = 256;
+
+/// What replay makes of the journal.
+struct Replayed {
+    registry: Registry,
+    dirty: BTreeMap<u32, Dirty>,
+    frame_positions: BTreeMap<u64, (u64, u64)>,
+    last_event_frame: u64,
+    /// Marks whose removal no checkpoint knows yet: volume and sequence.
+    removed_marks: Vec<(u32, u64)>,
+    cursor: Cursor,
+}
+
+impl Pool {
+    /// Whether a shelf holds a pool, whole or not.
+    ///
+    /// # Errors
+    /// What the shelf says.
+    pub async fn exists(shelf: &Arc<dyn Shelf>) -> Result<bool, StoreError> {
+        Ok(shelf.list()?.iter().any(|name| name == superblock::NAME))
+    }
+
+    /// Makes a pool on an empty shelf.
+    ///
+    /// # Errors
+    /// `PoolExists`; `BadSize` where the journal would be too small; what the shelf says.
+    pub async fn create(
+        shelf: &Arc<dyn Shelf>,
+        options: &PoolOptions,
+        world: &World,
+    ) -> Result<(), StoreError> {
+        if Self::exists(shelf).await? {
+            return Err(StoreError::PoolExists);
+        }
+        let journal_blocks = options.journal_len.0 / BLOCK_LEN as u64;
+        if journal_blocks < JOURNAL_BLOCKS_MIN {
+            let why = "a journal has at least 1M";
+            return Err(StoreError::BadSize { asked: options.journal_len, why });
+        }
+        let pool = Id::fresh(&*world.rng);
+        // A crash in an earlier attempt may have left parts; the superblock comes last and makes a pool.
+        for name in shelf.list()? {
+            shelf.remove(&name)?;
+        }
+        shelf.create(JOURNAL, journal_blocks * SECTORS_PER_BLOCK, Usage::Log)?;
+        shelf.reserve(JOURNAL, Extent::new(0, journal_blocks * SECTORS_PER_BLOCK))?;
+        let first = Checkpoint {
+            pool,
+            generation: 1,
+            events_through: 0,
+            first_frame: 1,
+            first_position: 0,
+            first_incarnation: 1,
+            events: Registry::default().to_events(),
+            volumes: BTreeMap::new(),
+        };
+        checkpoint::write(&**shelf, &first).await?;
+        let superblock = Superblock {
+            pool,
+            incarnation: 0,
+            journal_blocks,
+            created_ms: world.clock.wall_ms(),
+            segment_len: options.segment_len.0,
+        };
+        superblock::create(&**shelf, &superblock).await
+    }
+
+    /// Opens a pool. Must be called within a runtime; `run` does the background work.
+    ///
+    /// # Errors
+    /// `NoPool`, `ForeignPool`, `Damaged`; what the shelf says.
+    pub async fn open(
+        shelf: Arc<dyn Shelf>,
+        options: PoolOptions,
+        world: World,
+    ) -> Result<Arc<Self>, StoreError> {
+        let disk = match shelf.open(superblock::NAME, Usage::Log) {
+            Ok(disk) => disk,
+            Err(DiskError::NotFound(_)) => return Err(StoreError::NoPool),
+            Err(error) => return Err(error.into()),
+        };
+        let mut superblock = superblock::read(&disk).await?;
+        superblock.incarnation += 1;
+        superblock::write(&disk, &superblock).await?;
+        let found = checkpoint::read(&*shelf).await?;
+        let checkpoint = found.checkpoint;
+        if checkpoint.pool != superblock.pool {
+            return Err(StoreError::ForeignPool("its checkpoint is of another pool".to_owned()));
+        }
+        let journal = shelf.open(JOURNAL, Usage::Log)?;
+        if journal.geometry().sectors < superblock.journal_blocks * SECTORS_PER_BLOCK {
+            return Err(StoreError::Damaged("the journal is shorter than it was made".to_owned()));
+        }
+        let replayed = replay(&journal, &superblock, &checkpoint).await?;
+        let mut core = core_of(&replayed, &superblock, &checkpoint);
+        if let Some(damage) = found.damage {
+            core.warnings.insert("checkpoint".to_owned(), format!("one copy is damaged: {damage}"));
+        }
+        let page_cache = Arc::new(PageCache::new(options.map_cache_len.0));
+        let mut opener = Opener {
+            shelf: &shelf,
+            options: &options,
+            superblock: &superblock,
+            cache: &page_cache,
+        };
+        let mut dirty = replayed.dirty;
+        for entry in core.registry.volumes() {
+            let part = checkpoint.volumes.get(&entry.number).cloned().unwrap_or_default();
+            let mut live = opener.open(entry, &part).await?;
+            live.dirty = dirty.remove(&entry.number).unwrap_or_default();
+            core.volumes.insert(entry.number, live);
+        }
+        for (number, sequence) in replayed.removed_marks {
+            core.look_for_space_of(number, sequence);
+        }
+        opener.remove_orphans(&core.registry)?;
+        let pool = Arc::new_cyclic(|myself| Self {
+            shelf: Arc::clone(&shelf),
+            options,
+            world,
+            superblock,
+            journal,
+            page_cache,
+            core: Mutex::new(core),
+            work: Notify::new(),
+            progress: Notify::new(),
+            runtime: tokio::runtime::Handle::current(),
+            admin: tokio::sync::Mutex::new(()),
+            upkeep: tokio::sync::Mutex::new(Upkeep {
+                generation: checkpoint.generation,
+                applied_blocks: 0,
+                is_checkpoint_due: true,
+            }),
+            myself: myself.clone(),
+        });
+        pool.look_at_space();
+        Ok(pool)
+    }
+
+    /// Applies everything, writes a checkpoint and stops. Disks answer `Closed` afterwards. Where that
+    /// does not work, the journal still holds what is missing in the bases.
+    ///
+    /// # Errors
+    /// What kept it from applying everything.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.lock().is_closing = true;
+        let drained = self.drain_all().await;
+        let waiting = {
+            let mut core = self.lock();
+            core.is_closed = true;
+            std::mem::take(&mut core.waiting)
+        };
+        for change in waiting {
+            change.answer(Err(DiskError::Closed));
+        }
+        self.work.notify_one();
+        self.progress.notify_waiters();
+        drained
+    }
+
+    async fn drain_all(&self) -> Result<(), StoreError> {
+        let numbers: Vec<u32> = self.lock().volumes.keys().copied().collect();
+        let mut outcome = self.flush().await.map_err(StoreError::from);
+        for number in numbers {
+            let drained = self.drain(number).await;
+            outcome = outcome.and(drained);
+        }
+        outcome
+    }
+}
+
+/// Reads the journal back.
+async fn replay(
+    journal: &AnyDisk,
+    superblock: &Superblock,
+    checkpoint: &Checkpoint,
+) -> Result<Replayed, StoreError> {
+    let cursor = Cursor {
+        number: checkpoint.first_frame,
+        position: checkpoint.first_position,
+        incarnation: checkpoint.first_incarnation,
+    };
+    let mut registry = Registry::default();
+    for event in &checkpoint.events {
+        registry.apply(event);
+    }
+    let mut scan = Scan::new(journal, superblock.journal_blocks, superblock.pool, cursor);
+    let mut dirty: BTreeMap<u32, Dirty> = BTreeMap::new();
+    let mut frame_positions = BTreeMap::new();
+    let mut last_event_frame = 0;
+    let mut removed_marks = Vec::new();
+    while let Some(frame) = scan.next().await? {
+        let head = frame.head;
+        frame_positions.insert(head.number, (head.position, head.incarnation));
+        let mut at = head.payload_position();
+        for record in &frame.records {
+            if let Record::Event(bytes) = record {
+                let event = Event::decode(bytes).map_err(|e| {
+                    StoreError::Damaged(format!("journal frame {}: {e}", head.number))
+                })?;
+                last_event_frame = head.number;
+                if head.number > checkpoint.events_through {
+                    if let Event::MarkRemoved { volume, sequence } = event {
+                        removed_marks.push((volume, sequence));
+                    }
+                    registry.apply(&event);
+                }
+            } else {
+                crate::append::note_in(&mut dirty, record, head.number, at);
+            }
+            at += record.payload_blocks();
+        }
+    }
+    if scan.cursor().number <= checkpoint.events_through {
+        return Err(StoreError::Damaged(format!(
+            "the journal ends before frame {}, which was on stable storage",
+            checkpoint.events_through
+        )));
+    }
+    Ok(Replayed {
+        registry,
+        dirty,
+        frame_positions,
+        last_event_frame,
+        removed_marks,
+        cursor: scan.cursor(),
+    })
+}
+
+fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint) -> Core {
+    let cursor = replayed.cursor;
+    Core {
+        registry: replayed.registry.clone(),
+        volumes: BTreeMap::new(),
+        ring: Ring {
+            blocks: superblock.journal_blocks,
+            head: cursor.position,
+            tail: checkpoint.first_position,
+        },
+        next_frame: cursor.number,
+        frames: BTreeMap::new(),
+        completed: cursor.number - 1,
+        // What was read back may still be on its way to stable storage, after a mere kill.
+        durable: checkpoint.events_through,
+        noted_durable: checkpoint.events_through,
+        frame_positions: replayed.frame_positions.clone(),
+        last_event_frame: replayed.last_event_frame,
+        flush: FlushState::default(),
+        payloads: BTreeMap::new(),
+        payload_blocks: 0,
+        waiting: VecDeque::new(),
+        poison: None,
+        is_closing: false,
+        is_closed: false,
+        warnings: BTreeMap::new(),
+        space_free: u64::MAX,
+    }
+}
+
+/// The shelf names of a volume's disks.
+pub(crate) struct Names {
+    /// The base, where it lies in the pool.
+    pub base: String,
+    /// The two copies of the checksum table.
+    pub sums: [String; 2],
+}
+
+impl Names {
+    /// Those of the volume with this identity.
+    pub fn of(id: Id) -> Self {
+        Self { base: format!("{id}.base"), sums: [format!("{id}.sums-0"), format!("{id}.sums-1")] }
+    }
+}
+
+/// Opens volumes.
+pub(crate) struct Opener<'a> {
+    pub shelf: &'a Arc<dyn Shelf>,
+    pub options: &'a PoolOptions,
+    pub superblock: &'a Superblock,
+    pub cache: &'a Arc<PageCache>,
+}
+
+impl Opener<'_> {
+    /// Opens a volume. One whose base cannot be opened, or is shorter than it was, comes up in fail-stop
+    /// and does not keep the others from working.
+    ///
+    /// # Errors
+    /// What the pool's own shelf says.
+    pub async fn open(
+        &mut self,
+        entry: &VolumeEntry,
+        part: &VolumePart,
+    ) -> Result<Live, StoreError> {
+        let mut state = VolumeState::Ready;
+        let opened = match &entry.kind {
+            Kind::Adopted(path) => self.shelf.adopt(Path::new(path)),
+            Kind::Thin | Kind::View { .. } => {
+                self.shelf.open(&Names::of(entry.id).base, Usage::Data)
+            }
+        };
+        let base = opened.unwrap_or_else(|error| {
+            let reason = format!(
+                "its base cannot be opened: {error}; bring it back and start the daemon again"
+            );
+            state = VolumeState::FailStop { reason };
+            Arc::new(GoneDisk::new(entry.sectors, error))
+        });
+        let there = base.geometry().sectors;
+        let has_grown_in_crash = !matches!(entry.kind, Kind::Adopted(_)) && there < entry.sectors;
+        if has_grown_in_crash {
+            self.shelf.grow(&Names::of(entry.id).base, entry.sectors)?;
+        } else if there < entry.sectors {
+            let reason = format!(
+                "its base has shrunk from {} to {there} sectors; bring back the whole disk and start the daemon again",
+                entry.sectors
+            );
+            state = VolumeState::FailStop { reason };
+        }
+        let volume = self.assemble(entry, base, part).await?;
+        Ok(Live::new(Arc::new(volume), state, part.allocated_blocks))
+    }
+
+    /// Puts a volume together over an open base.
+    ///
+    /// # Errors
+    /// What the pool's own shelf says.
+    pub async fn assemble(
+        &mut self,
+        entry: &VolumeEntry,
+        base: AnyDisk,
+        part: &VolumePart,
+    ) -> Result<Volume, StoreError> {
+        let wanted = sectors_for(entry.sectors.div_ceil(SECTORS_PER_BLOCK));
+        let mut copies = Vec::new();
+        for name in &Names::of(entry.id).sums {
+            let copy = match self.shelf.open(name, Usage::Data) {
+                Ok(copy) => copy,
+                Err(DiskError::NotFound(_)) => self.shelf.create(name, wanted, Usage::Data)?,
+                Err(error) => return Err(error.into()),
+            };
+            if copy.geometry().sectors < wanted {
+                self.shelf.grow(name, wanted)?;
+            }
+            copies.push(copy);
+        }
+        let copies: [AnyDisk; 2] =
+            copies.try_into().map_err(|_| StoreError::Damaged("checksum tables".to_owned()))?;
+        let tag = u32::try_from(entry.id.0 & u128::from(u32::MAX)).unwrap_or(0);
+        let setup = HistorySetup {
+            shelf: self.shelf,
+            options: self.options,
+            cache: self.cache,
+            segment_len: self.superblock.segment_len,
+            incarnation: self.superblock.incarnation,
+        };
+        let history = setup.open(entry, part).await?;
+        Ok(Volume {
+            number: entry.number,
+            id: entry.id,
+            base,
+            sums: ChecksumTable::new(tag, copies, self.options.checksum_cache_len.0),
+            history,
+            applied: AtomicU64::new(0),
+        })
+    }
+
+    /// Removes what belongs to volumes that are gone: a crash may have come between the two.
+    fn remove_orphans(&self, registry: &Registry) -> Result<(), StoreError> {
+        for name in self.shelf.list()? {
+            let owner = name.split_once('.').and_then(|(id, _)| id.parse::<Id>().ok());
+            if owner.is_some_and(|id| registry.volumes().all(|entry| entry.id != id)) {
+                self.shelf.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Live {
+    /// A volume that was just opened.
+    pub(crate) fn new(volume: Arc<Volume>, state: VolumeState, allocated_blocks: u64) -> Self {
+        Self {
+            volume,
+            dirty: Dirty::default(),
+            state,
+            locked: Vec::new(),
+            locked_waiting: Vec::new(),
+            allocated_blocks,
+            apply_cursor: 0,
+            unstable_from: None,
+            copied: (0, 0),
+            is_pass_clean: true,
+            is_leaving: false,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Scrub: reading everything a volume keeps and comparing it with its checksums.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use base::name::Name;
+use base::units::{Run, SECTORS_PER_BLOCK};
+use disk::DiskError;
+
+use crate::checksum_table::{ChecksumTable, Code};
+use crate::error::StoreError;
+use crate::event::Kind;
+use crate::image::{Point, first_misfit};
+use crate::pool::{Pool, Volume};
+use crate::status::{ScrubFinding, ScrubReport};
+
+/// Blocks that are read at once.
+const SCRUB_BLOCKS: u64 = 256;
+/// Damaged places that one report lists; the count goes on.
+const FINDINGS_MAX: usize = 10_000;
+
+/// How far a long operation is, and the wish that it stops.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicU64,
+    total: AtomicU64,
+    is_cancelled: AtomicBool,
+}
+
+impl Progress {
+    /// Nothing done yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Units done so far.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Units to do; may grow.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Asks the operation to stop soon.
+    pub fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn step(&self, units: u64) -> Result<(), StoreError> {
+        self.done.fetch_add(units, Ordering::Relaxed);
+        if self.is_cancelled.load(Ordering::Relaxed) {
+            return Err(StoreError::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+impl Pool {
+    /// Reads the base of a volume or view, its checksum table and its preserved store, and compares all
+    /// of it with the checksums. A damaged copy of the checksum table is restored from the other.
+    ///
+    /// # Errors
+    /// `UnknownVolume`, `Cancelled`; what the disks say beyond damage.
+    pub async fn scrub(&self, name: &Name, progress: &Progress) -> Result<ScrubReport, StoreError> {
+        let (volume, kind, blocks) = {
+            let core = self.lock();
+            let entry = core.registry.named(name)?;
+            let live = core.volumes.get(&entry.number).ok_or(StoreError::Closed)?;
+            let blocks = entry.sectors.div_ceil(SECTORS_PER_BLOCK);
+            (Arc::clone(&live.volume), entry.kind.clone(), blocks)
+        };
+        progress.total.store(blocks, Ordering::Relaxed);
+        let mut report = ScrubReport::default();
+        self.scrub_table(name, &volume, blocks, &mut report).await?;
+        let mut at = 0;
+        while at < blocks {
+            let hole = volume.sums.hole_from(at).await?.min(blocks - at);
+            let is_adopted = matches!(kind, Kind::Adopted(_));
+            if hole > 0 {
+                report.blocks_unverified += if is_adopted { hole } else { 0 };
+                progress.step(hole)?;
+                at += hole;
+                continue;
+            }
+            let run = Run::new(at, SCRUB_BLOCKS.min(blocks - at));
+            self.scrub_base(name, &volume, is_adopted, run, &mut report).await?;
+            progress.step(run.blocks)?;
+            at = run.end();
+            tokio::task::yield_now().await;
+        }
+        self.scrub_history(name, &volume, progress, &mut report).await?;
+        self.note_findings(name, &report);
+        Ok(report)
+    }
+
+    async fn scrub_table(
+        &self,
+        name: &Name,
+        volume: &Volume,
+        blocks: u64,
+        report: &mut ScrubReport,
+    ) -> Result<(), StoreError> {
+        // While nothing is written out: the two copies differ only where one is damaged.
+        let _upkeep = self.upkeep.lock().await;
+        for page in 0..ChecksumTable::pages_for(blocks) {
+            match volume.sums.check_page(page).await {
+                Ok(repaired) => report.repaired += repaired,
+                Err(DiskError::Medium { extent, why }) => {
+                    let place = format!("the checksums of {name}");
+                    push(report, ScrubFinding { place, extent, why: why.to_string() });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if report.repaired > 0 {
+            volume.sums.write_out().await?;
+        }
+        Ok(())
+    }
+
+    async fn scrub_base(
+        &self,
+        name: &Name,
+        volume: &Volume,
+        is_adopted: bool,
+        run: Run,
+        report: &mut ScrubReport,
+    ) -> Result<(), StoreError> {
+        let Ok(codes) = volume.sums.get(run).await else {
+            return Ok(());
+        };
+        let data = codes.iter().filter(|code| matches!(code, Code::Data(_))).count() as u64;
+        if is_adopted {
+            let absent = codes.iter().filter(|code| **code == Code::Absent).count();
+            report.blocks_unverified += absent as u64;
+        }
+        report.blocks_read += data;
+        if data == 0 {
+            return Ok(());
+        }
+        let read = volume.read_base(run).await;
+        if read.is_ok_and(|read| {
+            let mut whole = read.to_vec();
+            whole.resize(usize::try_from(run.bytes()).unwrap_or(0), 0);
+            first_misfit(&codes, &whole).is_none()
+        }) {
+            return Ok(());
+        }
+        // Something does not fit, or moved meanwhile. Each block by the way that readers go tells which.
+        for (index, code) in codes.iter().enumerate() {
+            let one = Run::new(run.start + index as u64, 1);
+            if !matches!(code, Code::Data(_)) {
+                continue;
+            }
+            let mut block = vec![0; base::units::BLOCK_LEN];
+            let outcome = self.read_run(volume.number, Point::Live, one, &mut block, 0).await;
+            if let Err(error) = outcome {
+                let place = format!("the base of {name}");
+                let why = error.to_string();
+                push(report, ScrubFinding { place, extent: one.extent(), why });
+            }
+        }
+        Ok(())
+    }
+
+    async fn scrub_history(
+        &self,
+        name: &Name,
+        volume: &Volume,
+        progress: &Progress,
+        report: &mut ScrubReport,
+    ) -> Result<(), StoreError> {
+        let mut from = 0;
+        loop {
+            let (entries, next) = volume.history.entries(from, SCRUB_BLOCKS as usize).await?;
+            progress.total.fetch_add(entries.len() as u64, Ordering::Relaxed);
+            report.blocks_read += entries.len() as u64;
+            for (key, why) in volume.history.check_many(&entries).await {
+                if !self.is_needed(volume, key.block, key.sequence).await? {
+                    continue;
+                }
+                let place = format!("what marks of {name} keep, sequence {}", key.sequence);
+                push(report, ScrubFinding { place, extent: Run::new(key.block, 1).extent(), why });
+            }
+            progress.step(entries.len() as u64)?;
+            match next {
+                Some(next) => from = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether some mark still sees this entry; the others may have been given back.
+    async fn is_needed(
+        &self,
+        volume: &Volume,
+        block: u64,
+        sequence: u64,
+    ) -> Result<bool, StoreError> {
+        let newest = {
+            let core = self.lock();
+            core.registry.get(volume.number).and_then(|entry| entry.newest_mark_at(sequence))
+        };
+        let Some(mark) = newest else { return Ok(false) };
+        let seen = volume.history.lookup_run(Run::new(block, 1), mark).await?;
+        Ok(seen.first().is_some_and(|(key, _)| key.sequence == sequence))
+    }
+
+    fn note_findings(&self, name: &Name, report: &ScrubReport) {
+        let mut core = self.lock();
+        let key = format!("damaged {name}");
+        if report.damaged.is_empty() {
+            core.warnings.remove(&key);
+            return;
+        }
+        let text = format!(
+            "{name}: a scrub found {} damaged places; restore them from a mark that is whole, or from a copy",
+            report.damaged.len()
+        );
+        core.warnings.insert(key, text);
+    }
+}
+
+fn push(report: &mut ScrubReport, finding: ScrubFinding) {
+    tracing::error!(place = %finding.place, extent = ?finding.extent, why = %finding.why, "damaged");
+    if report.damaged.len() < FINDINGS_MAX {
+        report.damaged.push(finding);
+    }
+}

@@ -1,0 +1,296 @@
+//! Background work: apply, checkpoint, reclaim, and the copying of rollbacks and promotions.
+//!
+//! One task does all of it, a bounded step at a time. It waits until there is enough to do well, or until
+//! the front doors have been quiet for a moment, so that applying many blocks at once is the rule.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::units::BLOCK_LEN;
+use disk::DiskError;
+
+use crate::checkpoint::{self, Checkpoint, VolumePart};
+use crate::error::StoreError;
+use crate::history::HistoryTicket;
+use crate::pool::{Core, Pool, Upkeep, Volume};
+
+/// How long to wait for more before little is applied.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// What a checkpoint allows once it is committed.
+type Allowed = Vec<(Arc<Volume>, HistoryTicket)>;
+
+impl Pool {
+    /// Does the background work until the pool is closed. Spawn it once.
+    pub async fn run(self: Arc<Self>) {
+        let mut seen = 0;
+        loop {
+            let _ = tokio::time::timeout(QUIET, self.work.notified()).await;
+            let (head, is_urgent, is_closed) = {
+                let core = self.lock();
+                let is_full = core.ring.used() > core.ring.blocks / 8;
+                (core.ring.head, is_full || !core.waiting.is_empty(), core.is_closed)
+            };
+            if is_closed {
+                return;
+            }
+            let is_quiet = head == seen;
+            seen = head;
+            if is_urgent || is_quiet {
+                self.work_off(is_quiet).await;
+            }
+        }
+    }
+
+    /// Works until little is left; all of it where nobody is waiting for the disk.
+    async fn work_off(&self, everything: bool) {
+        loop {
+            match self.upkeep_step().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "background work paused");
+                    self.note_pause(&error);
+                    return;
+                }
+            }
+            let is_little = {
+                let core = self.lock();
+                core.waiting.is_empty() && core.ring.used() < core.ring.blocks / 16
+            };
+            if is_little && !everything {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn note_pause(&self, error: &StoreError) {
+        let mut core = self.lock();
+        let text = format!("the journal is not being applied: {error}");
+        core.warnings.insert("upkeep".to_owned(), text);
+    }
+
+    /// One bounded step of background work; false where there is nothing to do.
+    ///
+    /// # Errors
+    /// What the disks say; a later step tries again, unless the pool or the volume was stopped.
+    pub async fn upkeep_step(&self) -> Result<bool, StoreError> {
+        let mut upkeep = self.upkeep.lock().await;
+        self.look_at_space();
+        if let Some(why) = self.lock().poison.clone() {
+            return Err(StoreError::Poisoned(why));
+        }
+        let mut applied = 0;
+        let mut trouble = None;
+        for number in self.dirty_volumes() {
+            match self.apply_step(number).await {
+                Ok(blocks) => applied += blocks,
+                // The other volumes go on.
+                Err(error) => trouble = Some(error),
+            }
+        }
+        upkeep.applied_blocks += applied;
+        let is_due = {
+            let core = self.lock();
+            let blocks = core.ring.blocks;
+            upkeep.applied_blocks * 16 > blocks || core.ring.used() * 2 > blocks || applied == 0
+        };
+        let has_changes = upkeep.applied_blocks > 0 || upkeep.is_checkpoint_due;
+        if has_changes && is_due {
+            self.checkpoint(&mut upkeep).await?;
+            self.lock().warnings.remove("upkeep");
+            return Ok(true);
+        }
+        if applied > 0 {
+            return Ok(true);
+        }
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+        if self.copy_step().await? {
+            return Ok(true);
+        }
+        let was_reclaimed = self.reclaim_step().await?;
+        upkeep.is_checkpoint_due |= was_reclaimed;
+        if !was_reclaimed {
+            self.note_durable();
+        }
+        Ok(was_reclaimed)
+    }
+
+    /// Applies and checkpoints until nothing of this volume is left in the journal.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub(crate) async fn drain(&self, number: u32) -> Result<(), StoreError> {
+        let mut upkeep = self.upkeep.lock().await;
+        loop {
+            let is_dirty =
+                self.lock().volumes.get(&number).is_some_and(|live| !live.dirty.is_empty());
+            if !is_dirty {
+                return self.checkpoint(&mut upkeep).await;
+            }
+            let applied = self.apply_step(number).await?;
+            upkeep.applied_blocks += applied;
+            if applied == 0 {
+                self.flush().await?;
+            }
+        }
+    }
+
+    fn dirty_volumes(&self) -> Vec<u32> {
+        let core = self.lock();
+        core.volumes
+            .iter()
+            .filter(|(number, live)| !live.dirty.is_empty() && core.is_able(**number))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    pub(crate) fn look_at_space(&self) {
+        match self.shelf.space() {
+            Ok(space) => self.lock().space_free = space.free,
+            Err(error) => tracing::warn!(%error, "the space where the pool lies is not known"),
+        }
+    }
+
+    /// Makes the bases stable, writes a checkpoint and trims the journal.
+    pub(crate) async fn checkpoint(&self, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+        self.stabilise_bases().await;
+        let (checkpoint, allowed) = loop {
+            let last_event = self.lock().last_event_frame;
+            let (mut parts, allowed) = self.checkpoint_histories().await?;
+            self.flush().await?;
+            let core = self.lock();
+            // An event in between, the removal of a mark say, may not be in what was collected.
+            if core.last_event_frame == last_event && last_event <= core.durable {
+                break (self.snapshot(&core, &mut parts, upkeep.generation + 1), allowed);
+            }
+        };
+        checkpoint::write(&*self.shelf, &checkpoint).await?;
+        upkeep.generation = checkpoint.generation;
+        upkeep.applied_blocks = 0;
+        upkeep.is_checkpoint_due = false;
+        self.lock().trim(checkpoint.first_frame, checkpoint.first_position);
+        for (volume, ticket) in allowed {
+            volume.history.committed(ticket).await?;
+        }
+        self.append_waiting();
+        self.progress.notify_waiters();
+        Ok(())
+    }
+
+    /// Makes stable what was written to bases and checksum tables. A volume for which that fails stops,
+    /// and keeps its part of the journal.
+    async fn stabilise_bases(&self) {
+        let unstable: Vec<_> = {
+            let core = self.lock();
+            core.volumes
+                .iter()
+                .filter(|(number, live)| live.unstable_from.is_some() && core.is_able(**number))
+                .map(|(_, live)| Arc::clone(&live.volume))
+                .collect()
+        };
+        for volume in unstable {
+            match stabilise(&volume).await {
+                Ok(()) => {
+                    let mut core = self.lock();
+                    if let Some(live) = core.volumes.get_mut(&volume.number) {
+                        live.unstable_from = None;
+                    }
+                }
+                Err(error) => self.fail_volume(volume.number, &format!("flush the base: {error}")),
+            }
+        }
+    }
+
+    async fn checkpoint_histories(
+        &self,
+    ) -> Result<(BTreeMap<u32, VolumePart>, Allowed), StoreError> {
+        let volumes: Vec<_> =
+            self.lock().volumes.values().map(|live| Arc::clone(&live.volume)).collect();
+        let mut parts = BTreeMap::new();
+        let mut allowed = Vec::new();
+        for volume in volumes {
+            let (part, ticket) = volume.history.checkpoint().await?;
+            parts.insert(volume.number, part);
+            allowed.push((volume, ticket));
+        }
+        Ok((parts, allowed))
+    }
+
+    fn snapshot(
+        &self,
+        core: &Core,
+        parts: &mut BTreeMap<u32, VolumePart>,
+        generation: u64,
+    ) -> Checkpoint {
+        let needed = core
+            .volumes
+            .values()
+            .flat_map(|live| live.dirty.oldest_frame().into_iter().chain(live.unstable_from));
+        let first_frame = needed.min().unwrap_or(u64::MAX).min(core.durable + 1);
+        let here = (core.ring.head, self.superblock.incarnation);
+        let (first_position, first_incarnation) =
+            core.frame_positions.get(&first_frame).copied().unwrap_or(here);
+        let mut volumes = BTreeMap::new();
+        for entry in core.registry.volumes() {
+            let mut part = parts.remove(&entry.number).unwrap_or_default();
+            if let Some(live) = core.volumes.get(&entry.number) {
+                part.allocated_blocks = live.allocated_blocks;
+            }
+            volumes.insert(entry.number, part);
+        }
+        Checkpoint {
+            pool: self.superblock.pool,
+            generation,
+            events_through: core.durable,
+            first_frame,
+            first_position,
+            first_incarnation,
+            events: core.registry.to_events(),
+            volumes,
+        }
+    }
+
+    /// Gives space back that deleted marks took; false where there is nothing to do.
+    async fn reclaim_step(&self) -> Result<bool, StoreError> {
+        let volumes: Vec<_> = {
+            let core = self.lock();
+            core.volumes
+                .iter()
+                .filter(|(number, _)| core.is_able(**number))
+                .filter_map(|(number, live)| {
+                    let entry = core.registry.get(*number)?;
+                    let marks: Vec<u64> = entry.marks.keys().copied().collect();
+                    Some((Arc::clone(&live.volume), marks, entry.epoch()))
+                })
+                .collect()
+        };
+        let mut was_reclaimed = false;
+        for (volume, marks, newest) in volumes {
+            was_reclaimed |= volume.history.reclaim_step(marks, newest).await?;
+        }
+        Ok(was_reclaimed)
+    }
+
+    /// Bytes of memory in caches and indices.
+    pub(crate) fn memory_bytes(core: &Core) -> u64 {
+        let volumes: u64 = core
+            .volumes
+            .values()
+            .map(|live| {
+                let pieces = live.dirty.pieces() as u64 * 96;
+                pieces + live.volume.sums.memory_bytes() + live.volume.history.memory_bytes()
+            })
+            .sum();
+        core.payload_blocks * BLOCK_LEN as u64 + volumes
+    }
+}
+
+async fn stabilise(volume: &Volume) -> Result<(), DiskError> {
+    volume.base.flush().await?;
+    volume.sums.write_out().await
+}
