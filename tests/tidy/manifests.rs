@@ -49,19 +49,6 @@ fn folders_are_named_like_their_package(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-fn every_dependency_of_the_workspace_is_used(tree: &Tree) -> Vec<Finding> {
-    let workspace = cargo::workspace(tree);
-    let listed = workspace.get("workspace").and_then(|table| table.get("dependencies"));
-    let listed = listed.and_then(Value::as_table).cloned().unwrap_or_default();
-    let used: Vec<String> = cargo::manifests(tree)
-        .iter()
-        .flat_map(|manifest| manifest.dependencies.iter().map(|one| one.name.clone()))
-        .collect();
-    let idle = listed.keys().filter(|name| !used.contains(name));
-    idle.map(|name| Finding::file("Cargo.toml", format!("{name} is listed and nobody uses it")))
-        .collect()
-}
-
 /// The fuzz targets are a workspace of their own, since they are built with other flags.
 fn is_fuzz(manifest: &Manifest) -> bool {
     manifest.folder == "tests/fuzz"
@@ -78,15 +65,6 @@ fn members(tree: &Tree) -> Vec<String> {
 fn the_manifests_are_alike() {
     holds(manifests_are_alike);
     holds(folders_are_named_like_their_package);
-}
-
-#[test]
-fn nothing_is_listed_in_the_workspace_that_nobody_uses() {
-    holds(every_dependency_of_the_workspace_is_used);
-    let workspace = "[workspace.dependencies]\nused = '1'\nidle = '1'\n";
-    let room = "[package]\nname = 'a'\n[dependencies]\nused.workspace = true\n";
-    let files = [("Cargo.toml", workspace), ("src/a/Cargo.toml", room)];
-    finds(every_dependency_of_the_workspace_is_used, &files, ("Cargo.toml", "idle"));
 }
 
 #[test]
