@@ -85,7 +85,7 @@ about_nbd() { echo "the NBD server against its protocol and other people's clien
 stage_nbd() { with_programs tests/peers/nbd/run.sh; }
 
 about_tour() { echo "the README's tour, as written"; }
-stage_tour() { with_programs tests/tour/run; }
+stage_tour() { with_programs python3 tests/tour/tour.py; }
 
 about_fuzz() { echo "every parser of outside bytes, $(by_mode 60 3600) s each"; }
 stage_fuzz() { tests/fuzz/run --seconds "$(by_mode 60 3600)"; }
