@@ -128,33 +128,14 @@ fn folders(tree: &Tree) -> Vec<String> {
     folders
 }
 
-/// Every room stands in the table of rooms, and every room in the table stands.
-fn the_plan_names_every_room(tree: &Tree) -> Vec<Finding> {
-    let path = "src/ARCHITECTURE.md";
-    let text = tree.text(path).unwrap_or_default();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let planned: Vec<&str> = rows.collect();
-    let manifests = super::cargo::manifests(tree);
-    let is_room = |folder: &str| folder.starts_with("src/") || folder == "kernel-stubs";
-    let rooms: Vec<&str> =
-        manifests.iter().filter(|one| is_room(&one.folder)).map(|one| one.name.as_str()).collect();
-    let missing = rooms.iter().filter(|room| !planned.contains(room));
-    let extra = planned.iter().filter(|room| !rooms.contains(room));
-    let missing =
-        missing.map(|room| Finding::file(path, format!("room {room} is not in the table")));
-    let extra = extra.map(|room| Finding::file(path, format!("room {room} is in the table only")));
-    missing.chain(extra).collect()
-}
-
 #[test]
 fn every_link_leads_somewhere() {
     holds(links_lead_somewhere);
 }
 
 #[test]
-fn the_readme_draws_every_folder_and_the_plan_every_room() {
+fn the_readme_draws_every_folder() {
     holds(the_map_is_the_territory);
-    holds(the_plan_names_every_room);
 }
 
 #[test]
@@ -179,17 +160,4 @@ fn a_map_that_is_not_the_territory_is_found() {
     finds(the_map_is_the_territory, &files[..2], ("README.md", "draws web"));
     let more = [files[0], files[1], files[2], ("src/b/lib.rs", "")];
     finds(the_map_is_the_territory, &more, ("README.md", "does not draw src/b"));
-}
-
-#[test]
-fn a_room_that_the_plan_forgot_is_found() {
-    let room = ("src/a/Cargo.toml", "[package]\nname = 'a'\n");
-    let plan = "src/ARCHITECTURE.md";
-    accepts(the_plan_names_every_room, &[room, (plan, "# P\n| `a` | x |\n")]);
-    finds(the_plan_names_every_room, &[room, (plan, "# P\n")], (plan, "room a is not"));
-    finds(
-        the_plan_names_every_room,
-        &[room, (plan, "| `a` |\n| `b` |\n")],
-        (plan, "b is in the table only"),
-    );
 }

@@ -17,7 +17,8 @@ fn manifests_are_alike(tree: &Tree) -> Vec<Finding> {
             continue;
         }
         let mut complain = |what: String| findings.push(Finding::file(&manifest.path, what));
-        if !members.contains(&manifest.folder) {
+        let parent = manifest.folder.rsplit_once('/').map(|(parent, _)| format!("{parent}/*"));
+        if !members.contains(&manifest.folder) && !parent.is_some_and(|it| members.contains(&it)) {
             complain("is not listed in the workspace's members".to_owned());
         }
         let package = &manifest.table["package"];

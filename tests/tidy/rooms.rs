@@ -3,6 +3,8 @@
 //! Both tables are the ones of `src/ARCHITECTURE.md`. A package that stands in neither may not be
 //! imported at all: a new one is filed here, with a thought about which room it belongs to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::cargo::{self, Manifest};
 use super::tree::{Finding, Tree};
 use super::{accepts, finds, holds};
@@ -11,16 +13,10 @@ use super::{accepts, finds, holds};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("disk", &["base"]),
+    ("kernel-stubs", &["base", "disk"]),
     ("store", &["base", "disk"]),
     ("targets", &["base", "disk"]),
-    ("recover", &["base", "disk"]),
-    ("quiesce", &["base"]),
-    ("replica", &["base", "disk", "store"]),
-    ("kernel-stubs", &["base", "disk"]),
-    (
-        "control",
-        &["base", "disk", "store", "targets", "recover", "quiesce", "replica", "kernel-stubs"],
-    ),
+    ("control", &["base", "disk", "store", "targets", "kernel-stubs"]),
     ("api", &["base", "control"]),
     ("tidemark", &["base", "control", "api"]),
 ];
@@ -58,22 +54,11 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["targets"]),
     ("toml", &["control"]),
     ("tracing-subscriber", &["tidemark"]),
-    ("zstd", &["store", "replica"]),
+    ("zstd", &["store"]),
 ];
 
-const EVERYWHERE: &[&str] = &[
-    "base",
-    "disk",
-    "store",
-    "targets",
-    "recover",
-    "quiesce",
-    "replica",
-    "control",
-    "api",
-    "tidemark",
-    "kernel-stubs",
-];
+const EVERYWHERE: &[&str] =
+    &["base", "disk", "kernel-stubs", "store", "targets", "control", "api", "tidemark"];
 const ABOVE_GROUND: &[&str] = EVERYWHERE.split_at(1).1;
 
 /// Outside packages that tests of any room may use besides.
@@ -131,9 +116,33 @@ fn a_technique_has_its_room(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The table of rooms in the plan says what the table above says.
+fn the_plan_says_the_same(tree: &Tree) -> Vec<Finding> {
+    let path = "src/ARCHITECTURE.md";
+    let rows = tree.text(path).unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+    let planned: BTreeMap<&str, BTreeSet<&str>> = rows
+        .filter_map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            let room = cells.get(1)?.split('`').nth(1)?;
+            Some((room, cells.get(2)?.split('`').skip(1).step_by(2).collect()))
+        })
+        .collect();
+    let table = IMPORTS.iter().map(|(room, imports)| (*room, imports.iter().copied().collect()));
+    let table: BTreeMap<&str, BTreeSet<&str>> = table.collect();
+    let rooms: BTreeSet<&str> = planned.keys().chain(table.keys()).copied().collect();
+    let differing = rooms.into_iter().filter(|room| planned.get(room) != table.get(room));
+    let say = |room| match (planned.get(room), table.get(room)) {
+        (Some(_), None) => format!("room {room} is not in IMPORTS"),
+        (None, Some(_)) => format!("room {room} is not in the plan"),
+        (plan, table) => format!("room {room} imports {plan:?} by the plan, {table:?} by IMPORTS"),
+    };
+    differing.map(|room| Finding::file(path, say(room))).collect()
+}
+
 #[test]
 fn every_room_imports_only_floors_below_it() {
     holds(arrows_point_down);
+    holds(the_plan_says_the_same);
 }
 
 #[test]
@@ -171,6 +180,24 @@ fn an_arrow_that_points_up_or_sideways_is_found() {
         &[("src/attic/Cargo.toml", stranger)],
         ("src/attic/Cargo.toml", "no floor"),
     );
+}
+
+#[test]
+fn a_plan_that_says_otherwise_is_found() {
+    let row = |(room, imports): &(&str, &[&str])| {
+        let imports: Vec<String> = imports.iter().map(|name| format!("`{name}`")).collect();
+        format!("| `{room}` | {} | `x` |\n", imports.join(", "))
+    };
+    let plan: String = IMPORTS.iter().map(row).collect();
+    let path = "src/ARCHITECTURE.md";
+    accepts(the_plan_says_the_same, &[(path, &plan)]);
+    for (from, to, what) in [
+        ("| `disk` | `base` |", "| `disk` | `base`, `store` |", "room disk imports"),
+        ("| `disk` | `base` | `x` |\n", "", "not in the plan"),
+        ("| `disk` | `base` |", "| `attic` | |\n| `disk` | `base` |", "not in IMPORTS"),
+    ] {
+        finds(the_plan_says_the_same, &[(path, &plan.replace(from, to))], (path, what));
+    }
 }
 
 #[test]
