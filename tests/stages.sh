@@ -3,12 +3,12 @@
 # A stage NAME is a function `stage_NAME` that fails or not, and `about_NAME` that says in a few words
 # what it shows. It may print `result: ...` or `note: ...` lines, which the run shows; and may call `skip`
 # with a reason, where the machine cannot run it.
-# shellcheck shell=bash disable=SC2317
+# shellcheck shell=bash disable=SC2034,SC2317
 
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format build lint test doc deny release crash kill nbd tour fuzz bench mail vm)
+STAGES=(tools format scripts build lint test doc deny release crash kill nbd tour fuzz bench mail vm)
 # What `--quick` leaves out.
 SLOW_STAGES=(fuzz mail vm)
 
@@ -41,6 +41,23 @@ about_format() { echo "rustfmt"; }
 stage_format() {
     cargo fmt --all --check
     cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
+
+about_scripts() { echo "shellcheck, ruff, spelling"; }
+stage_scripts() {
+    local tools=target/tools
+    if ! cmp -s tests/tools.txt "$tools/installed"; then
+        python3 -m venv "$tools" || skip "python3 has no venv here: install python3-venv"
+        "$tools/bin/pip" install --quiet --requirement tests/tools.txt ||
+            skip "the package index of Python cannot be reached"
+        cp tests/tools.txt "$tools/installed"
+    fi
+    local scripts
+    mapfile -t scripts < <(git grep -lE '^#!.*(bash|/sh)$' -- . ':!*.rs' ':!*.md' ':!*.py')
+    "$tools/bin/shellcheck" --severity=warning "${scripts[@]}" tests/stages.sh
+    "$tools/bin/ruff" check --no-cache .
+    "$tools/bin/ruff" format --no-cache --check .
+    "$tools/bin/typos"
 }
 
 about_build() { echo "every crate and every test compiles"; }

@@ -147,9 +147,7 @@ class Shell:
         """Types a command; returns what it says. Its exit status is kept."""
         assert self.process.stdin and self.process.stdout
         restore = f"(exit {self.status})"
-        self.process.stdin.write(
-            f"{restore}; {{ {command}\n}} </dev/null; printf '\\n%s %s\\n' {self.mark} $?\n"
-        )
+        self.process.stdin.write(f"{restore}; {{ {command}\n}} </dev/null; printf '\\n%s %s\\n' {self.mark} $?\n")
         self.process.stdin.flush()
         said = []
         signal.alarm(COMMAND_SECONDS_MAX)
