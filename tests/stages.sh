@@ -1,0 +1,117 @@
+# The stages of `tests/run`, cheap ones first. Sourced, not started.
+#
+# A stage NAME is a function `stage_NAME` that fails or not, and `about_NAME` that says in a few words
+# what it shows. It may print `result: ...` or `note: ...` lines, which the run shows; and may call `skip`
+# with a reason, where the machine cannot run it.
+# shellcheck shell=bash disable=SC2034,SC2317
+
+# The status of a stage that cannot run on this machine.
+SKIPPED=77
+
+STAGES=(tools format scripts build lint test doc deny release crash kill nbd tour fuzz bench mail vm)
+# What `--quick` leaves out.
+SLOW_STAGES=(fuzz mail vm)
+
+skip() {
+    echo "skip: $*"
+    exit "$SKIPPED"
+}
+
+# by_mode NORMAL NIGHTLY: a number for this run.
+by_mode() {
+    if [[ ${TIDEMARK_TEST_MODE:-normal} == nightly ]]; then echo "$2"; else echo "$1"; fi
+}
+
+# Where the programs under test lie, for suites that start them.
+with_programs() {
+    TIDEMARK_BIN=$PWD/target/release "$@"
+}
+
+about_tools() { echo "Debian packages and cargo programs that the tests need"; }
+stage_tools() {
+    tests/install.sh
+    if ! cargo nextest --version >/dev/null 2>&1; then
+        cargo install cargo-nextest --locked --version "^0.9"
+    fi
+    cargo nextest --version
+    cargo fetch --locked
+}
+
+about_format() { echo "rustfmt"; }
+stage_format() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
+
+about_scripts() { echo "shellcheck, ruff, spelling"; }
+stage_scripts() {
+    local tools=target/tools
+    if ! cmp -s tests/tools.txt "$tools/installed"; then
+        python3 -m venv "$tools" || skip "python3 has no venv here: install python3-venv"
+        "$tools/bin/pip" install --quiet --requirement tests/tools.txt ||
+            skip "the package index of Python cannot be reached"
+        cp tests/tools.txt "$tools/installed"
+    fi
+    local scripts
+    mapfile -t scripts < <(git grep -lE '^#!.*(bash|/sh)$' -- . ':!*.rs' ':!*.md' ':!*.py')
+    "$tools/bin/shellcheck" --severity=warning "${scripts[@]}" tests/stages.sh
+    "$tools/bin/ruff" check --no-cache .
+    "$tools/bin/ruff" format --no-cache --check .
+    "$tools/bin/typos"
+}
+
+about_build() { echo "every crate and every test compiles"; }
+stage_build() { cargo build --workspace --all-targets --locked; }
+
+about_lint() { echo "clippy, with every warning an error"; }
+stage_lint() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+
+about_test() { echo "unit, property, contract, model and tidy tests"; }
+stage_test() {
+    cargo nextest run --workspace --locked
+    cargo test --doc --workspace --locked
+}
+
+about_doc() { echo "documentation builds without a warning"; }
+stage_doc() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+}
+
+about_deny() { echo "security advisories (licences and bans are tidy tests)"; }
+stage_deny() {
+    command -v cargo-deny >/dev/null || skip "cargo-deny is not installed: cargo install cargo-deny"
+    cargo deny --config .deny.toml check
+}
+
+about_release() { echo "the programs as they ship"; }
+stage_release() { cargo build --release --workspace --bins --locked; }
+
+about_crash() { echo "power cuts at every step, planted corruption"; }
+stage_crash() {
+    local profile
+    profile=$(by_mode long nightly)
+    TIDEMARK_CRASH_POINTS=$(by_mode 20000 2000000) \
+        cargo nextest run --release --workspace --locked --profile "$profile" \
+        --run-ignored all -E 'test(/(^|::)crash::/)'
+}
+
+about_kill() { echo "SIGKILL of the daemon under load, an outside oracle decides"; }
+stage_kill() { with_programs tests/peers/kill/run.sh --rounds "$(by_mode 50 2000)"; }
+
+about_nbd() { echo "the NBD server against its protocol and other people's clients"; }
+stage_nbd() { with_programs tests/peers/nbd/run.sh; }
+
+about_tour() { echo "the README's tour, as written"; }
+stage_tour() { with_programs python3 tests/tour/tour.py; }
+
+about_fuzz() { echo "every parser of outside bytes, $(by_mode 60 3600) s each"; }
+stage_fuzz() { tests/fuzz/run --seconds "$(by_mode 60 3600)"; }
+
+about_bench() { echo "the bench runs, briefly"; }
+stage_bench() { with_programs bench/run --smoke; }
+
+about_mail() { echo "real mail on ext4 and XFS: marked, damaged, recovered"; }
+stage_mail() { with_programs tests/mail/run.sh; }
+
+about_vm() { echo "Linux's own NBD client in a virtual machine"; }
+stage_vm() { with_programs tests/peers/vm/run.sh; }
