@@ -1,6 +1,8 @@
 //! Tests of the epoch map, on disks in memory and on the simulated shelf.
 
 mod basics;
+mod damage;
+mod model;
 
 use std::sync::Arc;
 
