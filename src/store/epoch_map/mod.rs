@@ -32,6 +32,9 @@ mod rebuild;
 mod run;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use cache::PageCache;
 pub(crate) use error::MapError;
 pub(crate) use live::LiveMarks;

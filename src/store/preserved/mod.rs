@@ -30,6 +30,9 @@ mod sweep;
 mod tally;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use chunk::ChunkHead;
 pub(crate) use error::{PreservedError, StoreReadError};
 pub(crate) use extent::{Content, Preserve};
