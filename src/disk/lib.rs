@@ -35,6 +35,7 @@ pub mod error;
 pub mod mem;
 pub mod request;
 pub mod shelf;
+pub mod sim;
 
 mod sparse;
 
@@ -48,6 +49,7 @@ pub use error::DiskError;
 pub use mem::{MemDisk, MemShelf};
 pub use request::{Durability, Keep, MapExtent, MapKind, Op, Request};
 pub use shelf::{Shelf, Space, Usage};
+pub use sim::{SimDisk, SimShelf, SimWorld};
 
 /// What a disk is like. Only the capacity may change while it is open, and only upwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -110,6 +110,27 @@ impl Sparse {
         self.slots.len() as u64
     }
 
+    /// How many blocks that `extent` touches take no space yet.
+    pub(crate) fn absent_in(&self, extent: Extent) -> u64 {
+        let run = cover(extent);
+        run.blocks - self.slots.range(run.start..run.end()).count() as u64
+    }
+
+    /// Makes every block that `extent` touches the same as in `other`, sharing its pages.
+    pub(crate) fn share(&mut self, other: &Self, extent: Extent) {
+        let run = cover(extent);
+        if run.blocks > 1 {
+            self.forget(run.start, run.end());
+            let theirs = other.slots.range(run.start..run.end());
+            self.slots.extend(theirs.map(|(&block, slot)| (block, slot.clone())));
+        } else if run.blocks == 1 {
+            match other.slots.get(&run.start) {
+                Some(slot) => self.slots.insert(run.start, slot.clone()),
+                None => self.slots.remove(&run.start),
+            };
+        }
+    }
+
     /// What `extent` holds, merged, from its first sector to its last.
     pub(crate) fn map(&self, extent: Extent) -> Vec<MapExtent> {
         let run = cover(extent);
@@ -243,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn sharing_makes_the_touched_blocks_the_same_and_no_other() {
+        let (mut one, mut two) = (Sparse::default(), Sparse::default());
+        one.write(0, &[1; 4 * BLOCK_LEN]);
+        two.write(16, &[2; BLOCK_LEN]);
+        one.share(&two, Extent::new(8, 9));
+        let mut bytes = [9; 4 * BLOCK_LEN];
+        one.read(0, &mut bytes);
+        let firsts: Vec<u8> = bytes.chunks(BLOCK_LEN).map(|block| block[0]).collect();
+        assert_eq!((firsts, one.allocated()), (vec![1, 0, 2, 1], 3));
+        one.share(&two, Extent::new(0, 1));
+        assert_eq!(one.allocated(), 2);
+        one.share(&two, Extent::new(24, 0));
+        assert_eq!(one.allocated(), 2);
+    }
+
+    #[test]
     fn zeroing_inside_one_block_leaves_its_ends() {
         let mut sparse = Sparse::default();
         sparse.write(8, &[1; BLOCK_LEN]);
@@ -276,8 +313,9 @@ mod tests {
     fn reserved_space_counts_once_and_reads_as_zeroes() {
         let mut sparse = Sparse::default();
         sparse.write(0, &sector(1));
+        assert_eq!(sparse.absent_in(Extent::new(7, 2)), 1);
         sparse.reserve(Extent::new(7, 2));
-        assert_eq!(sparse.allocated(), 2);
+        assert_eq!((sparse.allocated(), sparse.absent_in(Extent::new(7, 2))), (2, 0));
         let mut bytes = sector(9);
         sparse.read(8, &mut bytes);
         assert_eq!(bytes, sector(0));
