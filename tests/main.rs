@@ -5,4 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod crash;
+mod model;
+mod oracle;
 mod tidy;

@@ -49,12 +49,16 @@ struct Replayed {
 }
 
 impl Pool {
-    /// Whether a shelf holds a pool, whole or not.
+    /// Whether a shelf holds a pool, whole or not. What a crash left of making one is none.
     ///
     /// # Errors
     /// What the shelf says.
     pub async fn exists(shelf: &Arc<dyn Shelf>) -> Result<bool, StoreError> {
-        Ok(shelf.list()?.iter().any(|name| name == superblock::NAME))
+        match shelf.open(superblock::NAME, Usage::Log) {
+            Ok(disk) => Ok(!is_unfinished(shelf, &disk).await),
+            Err(DiskError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes a pool on an empty shelf.
@@ -112,6 +116,7 @@ impl Pool {
         world: World,
     ) -> Result<Arc<Self>, StoreError> {
         let disk = match shelf.open(superblock::NAME, Usage::Log) {
+            Ok(disk) if is_unfinished(&shelf, &disk).await => return Err(StoreError::NoPool),
             Ok(disk) => disk,
             Err(DiskError::NotFound(_)) => return Err(StoreError::NoPool),
             Err(error) => return Err(error.into()),
@@ -203,6 +208,19 @@ impl Pool {
             outcome = outcome.and(drained);
         }
         outcome
+    }
+}
+
+/// Whether this superblock was made but never written: a crash came while the pool was made. Then nothing
+/// was ever committed to its checkpoint either.
+async fn is_unfinished(shelf: &Arc<dyn Shelf>, superblock: &AnyDisk) -> bool {
+    let read = superblock.read(Extent::new(0, superblock.geometry().sectors)).await;
+    if !read.is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+        return false;
+    }
+    match checkpoint::read(&**shelf).await {
+        Ok(found) => found.checkpoint.generation == 1,
+        Err(_) => false,
     }
 }
 
