@@ -116,6 +116,6 @@ pub trait Context: Send + Sync {
 
     /// The flags of `extent`, which is not empty and lies within the disk: consecutive stretches without
     /// gaps from its start. They may end before it does but never cover nothing, and may reach past its
-    /// end. A million at most.
+    /// end. Not more of them than 65,536.
     fn extents(&self, extent: Extent) -> ContextExtents<'_>;
 }

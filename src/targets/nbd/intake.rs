@@ -7,11 +7,12 @@
 
 use disk::{Buffer, DiskError};
 
-use super::limits::{PAYLOAD_PIECE_LEN, RECEIVE_LEN, SMALL_PAYLOAD_LEN_MAX};
+use super::limits::{PAYLOAD_PIECE_LEN, RECEIVE_LEN, SMALL_PAYLOAD_LEN_MAX, STATUS_BYTES_HELD};
 use super::request::{
-    ByteExtent, Command, Header, Judgement, Refusal, StatusPayload, Terms, Verdict, judge,
+    ByteExtent, Command, Framing, Header, Judgement, Refusal, StatusPayload, Terms, Verdict, WRITE,
+    judge,
 };
-use super::wire::Errno;
+use super::wire::{EXTENDED_REQUEST_LEN, EXTENDED_REQUEST_MAGIC, Errno, command_flag};
 
 /// A request that has arrived with all of its payload.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ pub enum Next {
     Request(Incoming),
     /// Nothing whole: more has to be received.
     Hungry,
+    /// A write whose payload was not announced, and nothing behind it yet that tells whether there is
+    /// one. More may be received; where nothing comes for a while, `settle_doubt` decides.
+    Doubtful,
     /// A request that is too large for the room there is now.
     Crowded,
     /// The client said that it leaves.
@@ -63,6 +67,19 @@ enum State {
     Idle,
     Gathering { header: Header, command: Command, payload: Gathered },
     Skipping { header: Header, refusal: Refusal, left: u64 },
+    Ended(&'static str),
+}
+
+/// What is known of a client's habit with the flag that announces the payload of an extended write.
+///
+/// The protocol demands the flag, and without it there is no payload. QEMU's client leaves it out and
+/// sends the payload all the same. The first write of a session shows which kind of client this is: what
+/// follows it is the next request, or nothing, or it is payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Habit {
+    Unknown,
+    Announces,
+    LeavesOut,
 }
 
 /// Received bytes on their way to requests.
@@ -72,6 +89,7 @@ pub struct Intake {
     start: usize,
     end: usize,
     state: State,
+    habit: Habit,
     is_bulk: bool,
 }
 
@@ -87,8 +105,23 @@ impl Default for Intake {
 impl Intake {
     /// An empty one.
     pub fn new() -> Self {
-        let bytes = vec![0; RECEIVE_LEN];
-        Self { bytes, start: 0, end: 0, state: State::Idle, is_bulk: false }
+        Self {
+            bytes: vec![0; RECEIVE_LEN],
+            start: 0,
+            end: 0,
+            state: State::Idle,
+            habit: Habit::Unknown,
+            is_bulk: false,
+        }
+    }
+
+    /// One that holds what was received already, of which a full buffer is kept at most.
+    pub fn holding(received: &[u8]) -> Self {
+        let mut intake = Self::new();
+        let len = received.len().min(intake.bytes.len());
+        intake.bytes[..len].copy_from_slice(&received[..len]);
+        intake.end = len;
+        intake
     }
 
     /// Where to receive to: never empty after `next` was `Hungry`.
@@ -130,7 +163,13 @@ impl Intake {
             State::Idle => self.begin(terms, room),
             State::Gathering { header, command, payload } => self.gather(header, command, payload),
             State::Skipping { header, refusal, left } => self.skip(header, refusal, left),
+            State::Ended(why) => Next::Drop(why),
         }
+    }
+
+    /// Decides a doubt, because nothing has come behind the write: it has no payload.
+    pub const fn settle_doubt(&mut self) {
+        self.habit = Habit::Announces;
     }
 
     fn waiting(&self) -> &[u8] {
@@ -138,11 +177,24 @@ impl Intake {
     }
 
     fn begin(&mut self, terms: &Terms, room: u64) -> Next {
-        let header = match Header::decode(terms.framing, self.waiting()) {
+        let mut header = match Header::decode(terms.framing, self.waiting()) {
             Ok(Some(header)) => header,
             Ok(None) => return Next::Hungry,
             Err(_) => return Next::Drop("bytes that are no request"),
         };
+        if terms.framing == Framing::Extended && header.command == WRITE && header.len > 0 {
+            match self.announced(&header) {
+                Announced::Yes => header.flags |= command_flag::PAYLOAD_LEN,
+                Announced::No => {}
+                Announced::Unclear => return Next::Doubtful,
+                Announced::Ambiguous => {
+                    let why = "a write without its payload flag, and no telling what follows";
+                    self.state = State::Ended(why);
+                    let refusal = Refusal { errno: Errno::Invalid, why };
+                    return Next::Request(Incoming { header, asked: Asked::Refuse(refusal) });
+                }
+            }
+        }
         let Judgement { verdict, payload_len } = judge(&header, terms);
         let payload_len = usize::try_from(payload_len).unwrap_or(usize::MAX);
         let header_len = terms.framing.header_len();
@@ -168,6 +220,34 @@ impl Intake {
                 let asked = with_small_payload(command, &self.bytes[payload.clone()]);
                 self.start = payload.end;
                 Next::Request(Incoming { header, asked })
+            }
+        }
+    }
+
+    /// Whether the payload of a write follows it, by its flag or by the client's habit.
+    fn announced(&mut self, header: &Header) -> Announced {
+        if header.flags & command_flag::PAYLOAD_LEN != 0 {
+            if self.habit == Habit::Unknown {
+                self.habit = Habit::Announces;
+            }
+            return Announced::Yes;
+        }
+        match self.habit {
+            Habit::Announces => Announced::No,
+            Habit::LeavesOut => Announced::Yes,
+            Habit::Unknown => {
+                let behind = &self.waiting()[EXTENDED_REQUEST_LEN..];
+                let magic = EXTENDED_REQUEST_MAGIC.to_be_bytes();
+                if behind.starts_with(&magic) {
+                    // Taking the next request for payload would write it to the disk; taking payload for
+                    // requests would let whoever chose the payload make requests.
+                    Announced::Ambiguous
+                } else if magic.starts_with(behind) {
+                    Announced::Unclear
+                } else {
+                    self.habit = Habit::LeavesOut;
+                    Announced::Yes
+                }
             }
         }
     }
@@ -199,11 +279,19 @@ impl Intake {
     }
 }
 
+enum Announced {
+    Yes,
+    No,
+    Unclear,
+    Ambiguous,
+}
+
 /// Bytes that a command holds in memory until it is answered.
 pub const fn bytes_held(command: &Command) -> u64 {
     match command {
         Command::Read { bytes, .. } | Command::Write { bytes, .. } => bytes.len,
-        _ => 0,
+        Command::Status { .. } | Command::StatusOf { .. } => STATUS_BYTES_HELD,
+        Command::Flush | Command::Trim { .. } | Command::Zero { .. } | Command::Cache => 0,
     }
 }
 

@@ -82,10 +82,15 @@ fn one_receive_brings_many_requests() {
         bytes.extend(write(u64::from(i) * 4096, &[i; 4096]));
     }
     let mut count = 0u8;
-    feed(&mut intake, &bytes, || usize::MAX, |next| {
-        assert_eq!(data(next).1, [count; 4096]);
-        count += 1;
-    });
+    feed(
+        &mut intake,
+        &bytes,
+        || usize::MAX,
+        |next| {
+            assert_eq!(data(next).1, [count; 4096]);
+            count += 1;
+        },
+    );
     assert_eq!(count, 40);
 }
 
@@ -126,27 +131,32 @@ fn nothing_is_allocated_for_an_announced_payload() {
 #[test]
 fn bytes_that_are_no_request_end_the_session() {
     let mut ended = 0;
-    feed(&mut Intake::new(), &[0x11; 28], || 5, |next| {
-        assert!(matches!(next, Next::Drop(_)));
-        ended += 1;
-    });
+    feed(
+        &mut Intake::new(),
+        &[0x11; 28],
+        || 5,
+        |next| {
+            assert!(matches!(next, Next::Drop(_)));
+            ended += 1;
+        },
+    );
     assert_eq!(ended, 1);
     let mut disconnected = 0;
-    feed(&mut Intake::new(), &request(2, 0, 0, &[]), || 5, |next| {
-        assert!(matches!(next, Next::Disconnect));
-        disconnected += 1;
-    });
+    feed(
+        &mut Intake::new(),
+        &request(2, 0, 0, &[]),
+        || 5,
+        |next| {
+            assert!(matches!(next, Next::Disconnect));
+            disconnected += 1;
+        },
+    );
     assert_eq!(disconnected, 1);
 }
 
 #[test]
 fn a_status_payload_is_taken_whole() {
-    let terms = Terms {
-        framing: Framing::Extended,
-        has_chunks: true,
-        has_contexts: true,
-        ..TERMS
-    };
+    let terms = Terms { framing: Framing::Extended, has_chunks: true, has_contexts: true, ..TERMS };
     let mut bytes = EXTENDED_REQUEST_MAGIC.to_be_bytes().to_vec();
     bytes.extend_from_slice(&(1u16 << 5).to_be_bytes());
     bytes.extend_from_slice(&7u16.to_be_bytes());

@@ -20,8 +20,12 @@ pub const OPTIONS_MAX: u32 = 2048;
 pub const OPTION_REPLY_LEN_MAX: usize = 4 << 20;
 /// Contexts that one session may select: bounds the work that one status request can ask for.
 pub const STATUS_CONTEXTS_MAX: usize = 64;
-/// Descriptors of one context in one reply: half a mebibyte of them, where the protocol allows a million.
+/// Descriptors of one reply, all contexts together unless they are many: half a mebibyte of them.
 pub const STATUS_DESCRIPTORS_MAX: usize = 1 << 15;
+/// Descriptors of each context that are told however many contexts there are.
+pub const STATUS_DESCRIPTORS_MIN: usize = 1 << 10;
+/// Bytes that a status request counts for: what contexts may answer before it becomes a reply.
+pub const STATUS_BYTES_HELD: u64 = 4 << 20;
 
 /// Time for a whole negotiation, TLS included.
 pub const NEGOTIATION_TIME_MAX: Duration = Duration::from_secs(5);
@@ -50,6 +54,9 @@ pub const SPARE_BYTES_MAX: usize = 8 << 20;
 pub const SPARE_BUFFERS_MAX: usize = 64;
 /// Bytes of zeroes within a read that are worth a chunk of their own.
 pub const HOLE_LEN_MIN: usize = 32 << 10;
+/// Time for the payload of a write to begin that was not announced: clients that forget the announcement
+/// send both in one go.
+pub const DOUBT_TIME_MAX: Duration = Duration::from_millis(500);
 /// Bytes of an error's message.
 pub const MESSAGE_LEN_MAX: usize = 1024;
 /// Time for a farewell (TLS close_notify) to be sent.

@@ -132,7 +132,7 @@ impl Outbox {
                 Part::Data { bytes, is_last } => {
                     let done = len.min(bytes.len());
                     bytes.start += done;
-                    let is_whole = bytes.is_empty();
+                    let is_whole = bytes.start == bytes.end;
                     if is_whole && *is_last {
                         self.buffers.pop_front().into_iter().for_each(|b| self.spares.put(b));
                     }
@@ -185,8 +185,7 @@ impl Spares {
         if buffer.len() > SPARE_BYTES_MAX {
             return;
         }
-        while self.buffers.len() == SPARE_BUFFERS_MAX
-            || self.bytes + buffer.len() > SPARE_BYTES_MAX
+        while self.buffers.len() == SPARE_BUFFERS_MAX || self.bytes + buffer.len() > SPARE_BYTES_MAX
         {
             self.bytes -= self.buffers.swap_remove(0).len();
         }

@@ -14,8 +14,8 @@ use super::outbox::Outbox;
 use super::request::{ByteExtent, Header, Refusal};
 use super::status::{ContextStatus, Descriptor};
 use super::wire::{
-    EXTENDED_REPLY_MAGIC, Errno, REPLY_FLAG_DONE, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk,
-    cut,
+    EXTENDED_REPLY_MAGIC, Errno, REPLY_FLAG_DONE, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC,
+    chunk, cut,
 };
 
 /// Which form replies have.
@@ -117,7 +117,8 @@ impl ReplyForm {
                 self.content(out, header, (read.bytes.offset, REPLY_FLAG_DONE), place);
             }
             Self::Structured | Self::Extended => {
-                let mut parts = parts(&buffer[place.clone()], read.bytes.offset).into_iter().peekable();
+                let mut parts =
+                    parts(&buffer[place.clone()], read.bytes.offset).into_iter().peekable();
                 while let Some(Part { bytes, is_zero }) = parts.next() {
                     let flags = if parts.peek().is_none() { REPLY_FLAG_DONE } else { 0 };
                     let offset = read.bytes.offset + bytes.start as u64;

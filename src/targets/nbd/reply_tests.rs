@@ -73,7 +73,8 @@ fn every_disk_error_has_the_errno_of_the_protocol() {
 #[test]
 fn an_extended_reply_carries_the_offset_of_the_request() {
     let reply = bytes_of(|out| ReplyForm::Extended.done(out, &HEADER, false));
-    let expected = b"\x6e\x8a\x27\x8c\0\x01\0\0\0\0\0\0\x01\x02\x03\x04\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\0";
+    let expected =
+        b"\x6e\x8a\x27\x8c\0\x01\0\0\0\0\0\0\x01\x02\x03\x04\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\0";
     assert_eq!(reply, expected);
 }
 

@@ -226,7 +226,8 @@ pub struct Judgement {
 }
 
 const READ: u16 = 0;
-const WRITE: u16 = 1;
+/// The code of a write.
+pub const WRITE: u16 = 1;
 const DISC: u16 = 2;
 const FLUSH: u16 = 3;
 const TRIM: u16 = 4;

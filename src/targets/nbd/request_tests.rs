@@ -83,7 +83,10 @@ fn flags_of_other_commands_are_einval() {
     assert_eq!(errno(&header(READ, flag::DF, 0, 512), &chunked), None);
     for command in [READ, TRIM, WRITE_ZEROES, FLUSH, CACHE] {
         let judgement = judge(&header(command, flag::PAYLOAD_LEN, 0, 512), &EXTENDED);
-        assert!(matches!(judgement.verdict, Verdict::Refuse(Refusal { errno: Errno::Invalid, .. })));
+        assert!(matches!(
+            judgement.verdict,
+            Verdict::Refuse(Refusal { errno: Errno::Invalid, .. })
+        ));
         assert_eq!(judgement.payload_len, 512, "the payload is taken all the same");
     }
 }

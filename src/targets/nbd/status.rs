@@ -9,7 +9,7 @@ use disk::{AnyDisk, DiskError, MapKind};
 
 use base::units::{Extent, SECTOR_LEN};
 
-use super::limits::STATUS_DESCRIPTORS_MAX;
+use super::limits::{STATUS_DESCRIPTORS_MAX, STATUS_DESCRIPTORS_MIN};
 use super::request::ByteExtent;
 use super::wire::{Errno, state_flag};
 use crate::export::{Context, ContextExtents};
@@ -84,10 +84,15 @@ pub async fn query(
     bytes: ByteExtent,
     is_one: bool,
 ) -> Result<Vec<ContextStatus>, DiskError> {
+    let count_max = if is_one {
+        1
+    } else {
+        (STATUS_DESCRIPTORS_MAX / contexts.len().max(1)).max(STATUS_DESCRIPTORS_MIN)
+    };
     let mut all = Vec::with_capacity(contexts.len());
     for Selected { id, context } in contexts {
         let stretches = context.extents(bytes.cover()).await?;
-        let descriptors = descriptors(bytes, &stretches, is_one);
+        let descriptors = descriptors(bytes, &stretches, count_max);
         if descriptors.is_empty() {
             let what = format!("list the extents of {}", context.name()).into();
             return Err(DiskError::Io { what, errno: Errno::Io as i32 });
@@ -97,18 +102,18 @@ pub async fn query(
     Ok(all)
 }
 
-fn descriptors(bytes: ByteExtent, stretches: &[(u64, u32)], is_one: bool) -> Vec<Descriptor> {
-    let count_max = if is_one { 1 } else { STATUS_DESCRIPTORS_MAX };
+fn descriptors(bytes: ByteExtent, stretches: &[(u64, u32)], count_max: usize) -> Vec<Descriptor> {
     let mut all: Vec<Descriptor> = Vec::new();
     let mut at = bytes.cover().start.saturating_mul(SECTOR_LEN as u64);
     for (sectors, flags) in stretches {
         let start = at.max(bytes.offset);
         at = at.saturating_add(sectors.saturating_mul(SECTOR_LEN as u64));
         let len = at.min(bytes.end()).saturating_sub(start);
+        let is_full = all.len() == count_max;
         match all.last_mut() {
             _ if len == 0 => {}
             Some(last) if last.flags == *flags => last.len += len,
-            _ if all.len() == count_max => break,
+            _ if is_full => break,
             _ => all.push(Descriptor { len, flags: *flags }),
         }
     }
@@ -124,17 +129,16 @@ mod tests {
     #[test]
     fn the_first_and_last_stretch_are_cut_to_what_was_asked() {
         let bytes = ByteExtent { offset: 700, len: 1000 };
-        let found = descriptors(bytes, &[(1, 0), (1, 3), (100, 0)], false);
-        let expected =
-            [(324, 0), (512, 3), (164, 0)].map(|(len, flags)| Descriptor { len, flags });
+        let found = descriptors(bytes, &[(1, 0), (1, 3), (100, 0)], 9);
+        let expected = [(324, 0), (512, 3), (164, 0)].map(|(len, flags)| Descriptor { len, flags });
         assert_eq!(found, expected);
-        assert_eq!(descriptors(bytes, &[(1, 0), (1, 3), (100, 0)], true), expected[..1]);
+        assert_eq!(descriptors(bytes, &[(1, 0), (1, 3), (100, 0)], 1), expected[..1]);
     }
 
     #[test]
     fn neighbours_of_equal_flags_become_one() {
         let bytes = ByteExtent { offset: 0, len: 4096 };
-        let found = descriptors(bytes, &[(1, 1), (2, 1), (0, 7), (5, 1)], true);
+        let found = descriptors(bytes, &[(1, 1), (2, 1), (0, 7), (5, 1)], 1);
         assert_eq!(found, [Descriptor { len: 4096, flags: 1 }]);
     }
 
@@ -145,7 +149,7 @@ mod tests {
             stretches in proptest::collection::vec((0u64..300, 0u32..3), 0..50), is_one in any::<bool>(),
         ) {
             let bytes = ByteExtent { offset, len };
-            let found = descriptors(bytes, &stretches, is_one);
+            let found = descriptors(bytes, &stretches, if is_one { 1 } else { 1000 });
             let start = bytes.cover().start * 512;
             let end = start + stretches.iter().map(|(sectors, _)| sectors * 512).sum::<u64>();
             let told: u64 = found.iter().map(|d| d.len).sum();

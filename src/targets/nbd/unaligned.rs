@@ -9,9 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use base::units::{Extent, SECTOR_LEN};
-use disk::{
-    Answer, AnyDisk, Buffer, DiskError, Done, Durability, Keep, Op, Reply, Request,
-};
+use disk::{Answer, AnyDisk, Buffer, DiskError, Done, Durability, Keep, Op, Reply, Request};
 
 use super::request::ByteExtent;
 
