@@ -202,3 +202,72 @@ proptest! {
         prop_assert_eq!(got, expected);
     }
 }
+
+/// An extended write without the flag that announces its payload, or with it.
+fn extended_write(is_announced: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = EXTENDED_REQUEST_MAGIC.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(u16::from(is_announced) << 5).to_be_bytes());
+    bytes.extend_from_slice(&1u16.to_be_bytes());
+    bytes.extend_from_slice(&[0; 16]);
+    bytes.extend_from_slice(&512u64.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+const EXTENDED: Terms = Terms { framing: Framing::Extended, has_chunks: true, ..TERMS };
+
+fn put(intake: &mut Intake, bytes: &[u8]) {
+    intake.space().unwrap()[..bytes.len()].copy_from_slice(bytes);
+    intake.received(bytes.len());
+}
+
+fn refused(next: Next) -> Errno {
+    match next {
+        Next::Request(Incoming { asked: Asked::Refuse(refusal), .. }) => refusal.errno,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_client_that_never_announces_payload_is_understood() {
+    let mut intake = Intake::new();
+    put(&mut intake, &extended_write(false, &[7; 512]));
+    assert_eq!(data(intake.next(&EXTENDED, u64::MAX)).1, [7; 512]);
+    // From now on payload may begin like a request.
+    let mut payload = EXTENDED_REQUEST_MAGIC.to_be_bytes().to_vec();
+    payload.resize(512, 0);
+    put(&mut intake, &extended_write(false, &payload));
+    assert_eq!(data(intake.next(&EXTENDED, u64::MAX)).1, payload);
+}
+
+#[test]
+fn a_write_without_payload_is_refused_when_nothing_follows() {
+    let mut intake = Intake::new();
+    put(&mut intake, &extended_write(false, b""));
+    assert!(matches!(intake.next(&EXTENDED, u64::MAX), Next::Doubtful));
+    intake.settle_doubt();
+    assert_eq!(refused(intake.next(&EXTENDED, u64::MAX)), Errno::Invalid);
+    put(&mut intake, &extended_write(true, &[8; 512]));
+    assert_eq!(data(intake.next(&EXTENDED, u64::MAX)).1, [8; 512]);
+}
+
+#[test]
+fn a_client_that_has_announced_payload_is_held_to_it() {
+    let mut intake = Intake::new();
+    put(&mut intake, &extended_write(true, &[8; 512]));
+    data(intake.next(&EXTENDED, u64::MAX));
+    put(&mut intake, &extended_write(false, b""));
+    assert_eq!(refused(intake.next(&EXTENDED, u64::MAX)), Errno::Invalid);
+}
+
+#[test]
+fn what_may_be_payload_or_a_request_is_taken_for_neither() {
+    let mut intake = Intake::new();
+    let mut bytes = extended_write(false, b"");
+    bytes.extend(extended_write(true, &[9; 512]));
+    put(&mut intake, &bytes[..34]);
+    assert!(matches!(intake.next(&EXTENDED, u64::MAX), Next::Doubtful));
+    put(&mut intake, &bytes[34..]);
+    assert_eq!(refused(intake.next(&EXTENDED, u64::MAX)), Errno::Invalid);
+    assert!(matches!(intake.next(&EXTENDED, u64::MAX), Next::Drop(_)));
+}
