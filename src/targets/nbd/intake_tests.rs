@@ -15,6 +15,10 @@ const TERMS: Terms = Terms {
     payload_len_max: 1 << 20,
 };
 
+fn pattern(n: usize) -> u8 {
+    u8::try_from(n % 251).unwrap()
+}
+
 fn request(command: u16, offset: u64, len: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = REQUEST_MAGIC.to_be_bytes().to_vec();
     bytes.extend_from_slice(&0u16.to_be_bytes());
@@ -189,7 +193,7 @@ proptest! {
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
         for (i, (offset, len)) in writes.into_iter().enumerate() {
-            let payload = (0..len).map(|at| (at * 7 + i) as u8).collect::<Vec<_>>();
+            let payload = (0..len).map(|at| pattern(at * 7 + i)).collect::<Vec<_>>();
             bytes.extend(write(offset, &payload));
             expected.push((ByteExtent { offset, len: len as u64 }, payload));
         }

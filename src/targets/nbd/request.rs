@@ -118,7 +118,6 @@ impl ByteExtent {
     }
 
     /// How many bytes lie before it in its first sector.
-    #[expect(clippy::cast_possible_truncation, reason = "less than a sector")]
     pub const fn head(self) -> usize {
         (self.offset % SECTOR) as usize
     }

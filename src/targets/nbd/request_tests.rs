@@ -182,7 +182,7 @@ proptest! {
             bytes.extend_from_slice(&h.len.to_be_bytes());
             h
         } else {
-            let len = h.len as u32;
+            let len = u32::try_from(h.len & u64::from(u32::MAX)).unwrap();
             bytes.extend_from_slice(&len.to_be_bytes());
             Header { len: u64::from(len), ..h }
         };

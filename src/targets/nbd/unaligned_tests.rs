@@ -72,7 +72,7 @@ proptest! {
                 now(edged.zero(bytes, Keep::Nothing, Durability::Stable)).unwrap();
                 model[place].fill(0);
             } else {
-                let data = vec![i as u8 + 1; place.len()];
+                let data = vec![u8::try_from(i + 1).unwrap(); place.len()];
                 write(&edged, offset, &data);
                 model[place].copy_from_slice(&data);
             }
