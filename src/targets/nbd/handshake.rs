@@ -1,0 +1,62 @@
+//! Carries a negotiation out over a stream: receives, lets the machine decide, sends.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::limits::OPTION_DATA_LEN_MAX;
+use super::negotiation::{Agreement, Availability, Negotiation, Step};
+use super::wire::OPTION_LEN;
+
+/// How a negotiation ended, or paused.
+#[derive(Debug)]
+pub enum Ended {
+    /// The connection is to be closed.
+    Closed,
+    /// TLS begins. There is nothing left that was received in plain.
+    StartTls,
+    /// There is an agreement, and these bytes were received behind it.
+    Agreed(Box<Agreement>, Vec<u8>),
+}
+
+/// Bytes that are received ahead of understanding them.
+const RECEIVE_LEN: usize = OPTION_DATA_LEN_MAX + OPTION_LEN;
+
+/// Goes on with a negotiation until it ends or TLS begins. `availability` is asked at each option.
+///
+/// # Errors
+/// What the stream gives.
+pub async fn negotiate<S>(
+    stream: &mut S,
+    negotiation: &mut Negotiation,
+    availability: impl Fn() -> Availability,
+) -> io::Result<Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut input = Vec::with_capacity(RECEIVE_LEN);
+    let mut out = Vec::new();
+    loop {
+        let (done, step) = negotiation.advance(&input, availability(), &mut out);
+        input.drain(..done);
+        if !out.is_empty() {
+            stream.write_all(&out).await?;
+            stream.flush().await?;
+            out = Vec::new();
+        }
+        match step {
+            Step::Continue => {}
+            Step::Close => return Ok(Ended::Closed),
+            // What came in plain behind the option must not pass for something said within TLS.
+            Step::StartTls if !input.is_empty() => return Ok(Ended::Closed),
+            Step::StartTls => return Ok(Ended::StartTls),
+            Step::Transmit(agreement) => return Ok(Ended::Agreed(agreement, input)),
+            Step::Hungry => {
+                let left = (RECEIVE_LEN - input.len()) as u64;
+                if (&mut *stream).take(left).read_buf(&mut input).await? == 0 {
+                    return Ok(Ended::Closed);
+                }
+            }
+        }
+    }
+}
