@@ -51,8 +51,8 @@ class Appliance:
         self.log_path = self.state.with_name(self.state.name + ".log")
         self.daemon = None
 
-    def start(self):
-        """Starts the daemon and waits until it says that it is ready."""
+    def start_without_waiting(self):
+        """Starts the daemon."""
         door = f"unix:{self.nbd_socket}" if self.nbd_socket else f"127.0.0.1:{free_port()}"
         with open(self.log_path, "ab") as log:
             self.daemon = subprocess.Popen(
@@ -61,6 +61,10 @@ class Appliance:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+
+    def start(self):
+        """Starts the daemon and waits until it says that it is ready."""
+        self.start_without_waiting()
         readable, _, _ = select.select([self.daemon.stdout], [], [], READY_S_MAX)
         if not readable or not self.daemon.stdout.readline():
             self.kill()
@@ -70,10 +74,6 @@ class Appliance:
     def is_running(self):
         """Whether the daemon has neither ended nor been ended."""
         return self.daemon is not None and self.daemon.poll() is None
-
-    def signal_kill(self):
-        """SIGKILL, now; wait() or kill() must follow."""
-        self.daemon.send_signal(signal.SIGKILL)
 
     def kill(self):
         """SIGKILL, and waits for the end."""
