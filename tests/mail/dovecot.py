@@ -1,5 +1,6 @@
 """A private Dovecot: its own configuration, run folder and loopback ports; knows nothing of one that the host runs."""
 
+import contextlib
 import imaplib
 import os
 import pathlib
@@ -175,7 +176,5 @@ def _is_alive(pid):
 
 def _kill(pids):
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass

@@ -25,7 +25,7 @@ class Ledger:
     def __init__(self, path):
         self.entries = {}
         self._lock = threading.Lock()
-        self._file = open(path, "w", encoding="utf-8")
+        self._file = path.open("w", encoding="utf-8")
 
     def sent(self, message):
         """Call before the first byte goes out."""

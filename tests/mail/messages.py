@@ -35,10 +35,11 @@ SUBJECTS = (
     "Fwd: berth allocation",
     "Please sign by Friday",
 )
-WORDS = (
+VOCABULARY = (
     "harbour tide ledger invoice anchor berth pilot signal weather cargo manifest schedule meeting "
     "größe élan niño 港 潮 море вітер attachment please regards tomorrow figures revised draft"
-).split()
+)
+WORDS = VOCABULARY.split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +85,7 @@ def _compose(chance, identifier, user, threads):
     message_id = f"<{identifier}@mail.example>"
     sender = chance.choice(PEOPLE)
     message["Message-ID"] = message_id
-    message["Date"] = email.utils.format_datetime(
-        email.utils.parsedate_to_datetime("Mon, 04 Mar 2024 08:00:00 +0100")
-    )
+    message["Date"] = email.utils.format_datetime(email.utils.parsedate_to_datetime("Mon, 04 Mar 2024 08:00:00 +0100"))
     message["From"] = email.utils.formataddr(sender)
     message["To"] = f"{user}@tidemark.example"
     if threads and chance.random() < 0.33:

@@ -86,9 +86,7 @@ class MailTest:
         due_count = int(self.count * MARK_AFTER)
         generated = list(messages.generate(self.count, self.seed))
         size = sum(len(message.content) for message in generated)
-        delivery = Delivery(
-            server.lmtp_port, generated, self.ledger, lambda count: count >= due_count and is_due.set()
-        )
+        delivery = Delivery(server.lmtp_port, generated, self.ledger, lambda count: count >= due_count and is_due.set())
         started_s = time.monotonic()
         delivery.start()
         if not is_due.wait(600):
@@ -189,9 +187,7 @@ class MailTest:
         mount = self.scratch / name
         self.attach(disk, mounted_as=name)
         dovecot.remove_stale_locks(mount)
-        server = dovecot.Dovecot(
-            self.scratch / f"{name}.run", mount / "mail", self.layout, (free_port(), free_port())
-        )
+        server = dovecot.Dovecot(self.scratch / f"{name}.run", mount / "mail", self.layout, (free_port(), free_port()))
         self.servers.append(server)
         return server.start()
 

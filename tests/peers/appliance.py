@@ -105,8 +105,7 @@ class Appliance:
         done = subprocess.run(
             [program("tidemark"), "--state", str(self.state), *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=COMMAND_S_MAX,
             text=True,
         )

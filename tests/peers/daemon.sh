@@ -8,7 +8,6 @@
 #
 # env: TIDEMARK_BIN, the folder of the programs (default: target/debug)
 # shellcheck shell=bash
-set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 programs=${TIDEMARK_BIN:-$project/target/debug}
 for program in tidemark tidemarkd; do

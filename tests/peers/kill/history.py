@@ -218,9 +218,7 @@ def describe(sector):
 
 def difference(expected, got, base=0):
     """Words for the first sectors in which two contents differ."""
-    differing = [
-        at for at in range(0, len(expected), SECTOR) if expected[at : at + SECTOR] != got[at : at + SECTOR]
-    ]
+    differing = [at for at in range(0, len(expected), SECTOR) if expected[at : at + SECTOR] != got[at : at + SECTOR]]
     examples = "; ".join(
         f"sector {(base + at) // SECTOR}: expected {describe(expected[at : at + SECTOR])}, "
         f"got {describe(got[at : at + SECTOR])}"

@@ -81,9 +81,7 @@ class Oracle:
         if books.loaded_view:
             disks.append(f"view/{books.loaded_view}")
         loads = [Load(self.socket, disk, self.history, chance.getrandbits(64)) for disk in disks]
-        administrator = Administrator(
-            self.appliance, self.history, books, list(VOLUMES), chance.getrandbits(64)
-        )
+        administrator = Administrator(self.appliance, self.history, books, list(VOLUMES), chance.getrandbits(64))
         time.sleep(chance.uniform(ROUND_S_MIN, ROUND_S_MAX))
         if chance.random() < AIMED_SHARE:
             administrator.has_begun.clear()
@@ -203,9 +201,7 @@ class Oracle:
         if not everything:
             old = self.chance.sample(old, min(len(old), MARKS_JUDGED_PER_ROUND))
         for record in new + old:
-            contents = {
-                disk: nbd_client.read_export(self.socket, f"{disk}@{record.name}") for disk in record.disks
-            }
+            contents = {disk: nbd_client.read_export(self.socket, f"{disk}@{record.name}") for disk in record.disks}
             record.judge(contents)
             self.counts["marks judged"] += len(contents)
 

@@ -23,9 +23,7 @@ def content(uri):
 
 def changed_blocks(uri, context):
     """The numbers of the blocks that a context tells as changed; the extents must cover the export."""
-    answer = subprocess.run(
-        ["nbdinfo", f"--map={context}", "--json", uri], check=True, stdout=subprocess.PIPE
-    ).stdout
+    answer = subprocess.run(["nbdinfo", f"--map={context}", "--json", uri], check=True, stdout=subprocess.PIPE).stdout
     changed, position = set(), 0
     for extent in json.loads(answer):
         assert extent["offset"] == position, f"{context}: a gap at {position}"
@@ -43,9 +41,7 @@ def main():
     uri = f"{server}/{volume}"
     now, then = content(uri), content(f"{uri}@{mark}")
     assert len(now) == len(then), "the mark has another size"
-    differing = {
-        at // BLOCK for at in range(0, len(now), BLOCK) if now[at : at + BLOCK] != then[at : at + BLOCK]
-    }
+    differing = {at // BLOCK for at in range(0, len(now), BLOCK) if now[at : at + BLOCK] != then[at : at + BLOCK]}
     since, length = changed_blocks(uri, f"tidemark:since:{mark}")
     bitmap, _ = changed_blocks(uri, f"qemu:dirty-bitmap:{mark}")
     failures = []

@@ -5,23 +5,23 @@
 # needs: libnbd-bin python3-libnbd qemu-utils fio
 #
 # The last line is 'N passed, N failed, N missing'; the status is 0 only if none failed and none is missing.
-set -u
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-host=$1 port=$2 export=$3
+host=$1 port=$2 name=$3
 server=nbd://$host:$port
-uri=$server/$export
+uri=$server/$name
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 passed=0 failed=0 missing=0
 
 t() {
-  local name=$1
+  local what=$1
   shift
   if timeout 120 "$@" >"$scratch/out" 2>&1; then
-    echo "ok - $name"
+    echo "ok - $what"
     passed=$((passed + 1))
   else
-    echo "not ok - $name"
+    echo "not ok - $what"
     tail -n 4 "$scratch/out" | sed 's/^/      /'
     failed=$((failed + 1))
   fi
@@ -40,7 +40,7 @@ offers() {
 # The binding belongs to Debian's Python, which need not be the first one in PATH.
 libnbd() { t "libnbd: $1" /usr/bin/python3 "$here/libnbd_checks.py" "$2" "$uri"; }
 raw_equal() { qemu-img compare -f raw -F raw "$1" "$uri"; }
-list_names_it() { nbdinfo --list "$server" | grep -F "export=\"$export\""; }
+list_names_it() { nbdinfo --list "$server" | grep -F "export=\"$name\""; }
 json_is_valid() { nbdinfo --json "$uri" | python3 -m json.tool; }
 
 map_covers_the_export() {
@@ -71,7 +71,7 @@ for _ in range(400):
 PYTHON
   cp "$scratch/in" "$scratch/twin" && qemu-img convert -n -f raw -O raw "$scratch/twin" "$uri" || return 1
   qemu-io "json:{\"driver\": \"blkverify\", \"raw\": {\"driver\": \"file\", \"filename\": \"$scratch/twin\"},
-    \"test\": {\"driver\": \"raw\", \"file\": {\"driver\": \"nbd\", \"export\": \"$export\",
+    \"test\": {\"driver\": \"raw\", \"file\": {\"driver\": \"nbd\", \"export\": \"$name\",
     \"server\": {\"type\": \"inet\", \"host\": \"$host\", \"port\": \"$port\"}}}}" \
     <"$scratch/commands" >"$scratch/verify" 2>&1 || { tail -n 3 "$scratch/verify"; return 1; }
   [ "$(grep -cE '(read|wrote) [0-9]+/[0-9]+ bytes' "$scratch/verify")" = 400 ] && raw_equal "$scratch/twin"
@@ -82,7 +82,7 @@ fio_verify() {
     --verify=crc32c --do_verify=1 --verify_fatal=1 --minimal)
 }
 export -f raw_equal list_names_it json_is_valid map_covers_the_export convert_sparse_in verify_beside_a_file fio_verify
-export uri server host port export scratch
+export uri server host port name scratch
 
 size=$(nbdinfo --size "$uri") || { echo "no export"; echo "0 passed, 1 failed, 0 missing"; exit 1; }
 export size

@@ -5,6 +5,7 @@
 # usage: run.sh [--quick]      env: TIDEMARK_BIN, KEEP (see ../daemon.sh)
 #
 # Lines 'result: ...' hold the scores; the status is 0 only if nothing failed and nothing is missing.
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/peers/daemon.sh
 source "$here/../daemon.sh"

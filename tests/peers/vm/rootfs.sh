@@ -103,7 +103,7 @@ furnish() {
   echo '127.0.0.1 localhost' >"$root/etc/hosts"
   echo 'guest' >"$root/etc/hostname"
   rm -f "$cache/root.img"
-  mke2fs -q -t ext4 -O ^has_journal -m 0 -N 8000 -d "$root" "$cache/root.img" 288M >&2
+  mkfs.ext4 -q -O ^has_journal -m 0 -N 8000 -d "$root" "$cache/root.img" 288M >&2
 }
 
 # The initramfs mounts the root disk and hands over to the run's own init.

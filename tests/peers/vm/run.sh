@@ -4,10 +4,11 @@
 # usage: run.sh      env: TIDEMARK_BIN, KEEP (see ../daemon.sh), TIDEMARK_VM_* (see vm.sh)
 #
 # Lines 'result: ...' hold the scores; the status is 0 only if nothing failed, 77 where no machine can be emulated.
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/peers/daemon.sh
 source "$here/../daemon.sh"
-for tool in qemu-system-x86_64 cpio apt-get dpkg-deb mke2fs modprobe; do
+for tool in qemu-system-x86_64 cpio apt-get dpkg-deb mkfs.ext4 modprobe; do
   command -v $tool >/dev/null || { echo "skip: $tool is not installed: run tests/install.sh"; exit 77; }
 done
 "$here/rootfs.sh" >/dev/null || { echo "skip: the guest's system could not be assembled (see above)"; exit 77; }

@@ -4,6 +4,7 @@ A Connection checks each reply's framing by itself (magic, cookie, chunk coverag
 what the content has to be.
 """
 
+import contextlib
 import random
 import socket
 import ssl
@@ -81,7 +82,7 @@ class Connection:
         while len(data) < count:
             try:
                 part = self.socket.recv(min(count - len(data), MIB))
-            except socket.timeout as error:
+            except TimeoutError as error:
                 raise Bad(f"no answer in time (wanted {count} bytes, got {len(data)})") from error
             except OSError as error:
                 raise Closed(str(error)) from error
@@ -97,7 +98,7 @@ class Connection:
             while self.socket.recv(65536):
                 pass
             return True
-        except socket.timeout:
+        except TimeoutError:
             return False
         except OSError:
             return True
@@ -109,10 +110,8 @@ class Connection:
 
     def close(self):
         """Closes; a second time does nothing."""
-        try:
+        with contextlib.suppress(OSError):
             self.socket.close()
-        except OSError:
-            pass
 
     # ---------------------------------------------------------------- options
 

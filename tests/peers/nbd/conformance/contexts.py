@@ -193,9 +193,7 @@ def extended_status_with_payload():
     connection.needs(Flag.BLOCK_STATUS_PAYLOAD, "NBD_FLAG_BLOCK_STATUS_PAYLOAD")
     identifier = next(iter(connection.contexts.values()))
     payload = struct.pack(">QI", 65536, identifier)
-    cookie = connection.send_request(
-        Command.BLOCK_STATUS, 0, len(payload), CommandFlag.PAYLOAD_LEN, payload
-    )
+    cookie = connection.send_request(Command.BLOCK_STATUS, 0, len(payload), CommandFlag.PAYLOAD_LEN, payload)
     error, _, chunks = connection.receive_reply(cookie, False, 0, 0)
     check(error == 0 and any(kind == Chunk.BLOCK_STATUS_EXT for kind, _ in chunks), "no status")
 

@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 
-from .connection import SIMPLE, simple, structured_if_offered, server_survives
+from .connection import SIMPLE, server_survives, simple, structured_if_offered
 from .protocol import (
     MIB,
     Chunk,
@@ -154,7 +154,7 @@ def random_operation(session, chance, model, index):
         session.succeeds(Command.TRIM, offset, count)
         after = session.read(offset, count)
         check(
-            all(new in (0, old) for new, old in zip(after, model[offset:end])),
+            all(new in (0, old) for new, old in zip(after, model[offset:end], strict=True)),
             f"operation {index}: trim({offset},{count}) left neither zeros nor what was there",
         )
         model[offset:end] = after

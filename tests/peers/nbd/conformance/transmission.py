@@ -2,7 +2,7 @@
 
 import time
 
-from .connection import Connection, simple, structured, structured_if_offered, server_survives
+from .connection import Connection, server_survives, simple, structured, structured_if_offered
 from .protocol import (
     MIB,
     UNKNOWN_COMMAND_FLAG,
