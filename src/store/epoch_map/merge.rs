@@ -53,6 +53,14 @@ impl EpochMap {
         self.write().is_compaction_due = true;
     }
 
+    /// Asks for a merge of all runs where more than half of the entries are dead, given how many are not.
+    pub(crate) fn compact_if_dead(&self, live_entries: u64) {
+        let few = self.setup.options.memtable_entries as u64;
+        if self.count() > live_entries.saturating_mul(2).saturating_add(few) {
+            self.compact();
+        }
+    }
+
     /// Takes a merge one bounded step further, or begins one where runs need it.
     ///
     /// `live` must hold every mark that is live now; the deletions it reflects become stable no later

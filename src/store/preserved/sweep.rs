@@ -88,7 +88,13 @@ impl PreservedStore {
         };
         let answer = self.judge_segment(index, used, (map, live)).await;
         match answer {
-            Ok(judged) => Ok(Some(self.note_judged(index, &judged))),
+            Ok(judged) => {
+                let report = self.note_judged(index, &judged);
+                if report.dead > 0 {
+                    map.compact_if_dead(self.live_entries());
+                }
+                Ok(Some(report))
+            }
             Err(error) => {
                 self.state().sweeping.remove(&index);
                 Err(error)

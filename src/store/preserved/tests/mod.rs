@@ -1,6 +1,9 @@
 //! Tests of the preserved store, on disks in memory and on the simulated shelf.
 
 mod basics;
+mod damage;
+mod room;
+mod torn;
 
 use std::sync::Arc;
 
@@ -55,6 +58,7 @@ pub(super) fn bytes_of(content: &Content) -> Vec<u8> {
     match content {
         Content::Data(payload) => payload.to_vec(),
         Content::Zero | Content::Absent => vec![0; 4096],
+        Content::Damaged => panic!("a damaged block has no bytes"),
     }
 }
 
