@@ -198,8 +198,15 @@ impl History {
     pub async fn checkpoint(&self) -> Result<(VolumePart, HistoryTicket), StoreError> {
         if self.map.wants_flush() {
             let cut = self.preserved.cut();
-            self.map.flush_memtable().await?;
-            self.preserved.advance(cut);
+            match self.map.flush_memtable().await {
+                Ok(()) => self.preserved.advance(cut),
+                // A full shelf must not keep the journal from being trimmed: the entries stay in memory,
+                // and recovery finds them in the preserved store.
+                Err(MapError::Disk(DiskError::NoSpace(what))) => {
+                    tracing::warn!(%what, "the epoch map stays in memory for now");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let (manifest, preserved) = self.preserved.checkpoint().await?;
         let mut bytes = Writer::new();

@@ -39,6 +39,7 @@ mod preserved;
 mod registry;
 mod rollback;
 mod scrub;
+mod space;
 mod status;
 mod superblock;
 mod upkeep;

@@ -445,6 +445,8 @@ impl Live {
             unstable_from: None,
             copied: (0, 0),
             is_pass_clean: true,
+            stalled_since: None,
+            is_on_reserve: false,
             is_leaving: false,
         }
     }

@@ -111,6 +111,10 @@ pub(crate) struct Live {
     pub copied: (u64, u64),
     /// Whether that pass found nothing to copy so far.
     pub is_pass_clean: bool,
+    /// Since when apply finds no room, by the monotonic clock.
+    pub stalled_since: Option<std::time::Duration>,
+    /// Whether apply may use the reserve.
+    pub is_on_reserve: bool,
     /// Whether new changes are refused because it is being released or removed.
     pub is_leaving: bool,
 }

@@ -239,7 +239,12 @@ impl Pool {
         volume: &Volume,
         items: Vec<Preserve>,
     ) -> Result<Vec<(Key, Place)>, StoreError> {
-        let appended = volume.history.append(items).await;
+        let is_on_reserve = self.lock().volumes.get(&number).is_some_and(|live| live.is_on_reserve);
+        let appended = if is_on_reserve {
+            volume.history.append_from_reserve(items).await
+        } else {
+            volume.history.append(items).await
+        };
         if let Err(error) = &appended
             && !matches!(error, StoreError::NoSpace(_))
         {

@@ -86,7 +86,16 @@ impl Pool {
         let mut trouble = None;
         for number in self.dirty_volumes() {
             match self.apply_step(number).await {
-                Ok(blocks) => applied += blocks,
+                Ok(blocks) => {
+                    applied += blocks;
+                    self.unstall(number);
+                }
+                Err(StoreError::NoSpace(what)) => {
+                    if self.make_space(number, &mut upkeep).await? {
+                        return Ok(true);
+                    }
+                    trouble = Some(StoreError::NoSpace(what));
+                }
                 // The other volumes go on.
                 Err(error) => trouble = Some(error),
             }
@@ -147,13 +156,6 @@ impl Pool {
             .filter(|(number, live)| !live.dirty.is_empty() && core.is_able(**number))
             .map(|(number, _)| *number)
             .collect()
-    }
-
-    pub(crate) fn look_at_space(&self) {
-        match self.shelf.space() {
-            Ok(space) => self.lock().space_free = space.free,
-            Err(error) => tracing::warn!(%error, "the space where the pool lies is not known"),
-        }
     }
 
     /// Makes the bases stable, writes a checkpoint and trims the journal.
@@ -256,7 +258,7 @@ impl Pool {
     }
 
     /// Gives space back that deleted marks took; false where there is nothing to do.
-    async fn reclaim_step(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn reclaim_step(&self) -> Result<bool, StoreError> {
         let volumes: Vec<_> = {
             let core = self.lock();
             core.volumes
