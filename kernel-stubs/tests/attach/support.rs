@@ -10,7 +10,9 @@ use std::time::Duration;
 use base::units::{BLOCK_LEN, SECTOR_LEN};
 use disk::{AnyDisk, Disk, DiskError, Done, Durability, Geometry, Op, Request};
 use kernel_stubs::attach::fuse_loop::FuseLoop;
-use kernel_stubs::{AttachOptions, Attacher, Attachment, Availability};
+use kernel_stubs::{
+    AttachOptions, AttachRecord, Attacher, Attachment, Availability, loop_device, mount_table,
+};
 
 const SECTORS_PER_BLOCK: usize = BLOCK_LEN / SECTOR_LEN;
 
@@ -197,6 +199,25 @@ impl Place {
 
     pub fn mount_point(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+}
+
+/// A test that fails must not leave devices behind; one that ends well has none left.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.dir.path().join("records")).into_iter().flatten() {
+            let Ok(record) = AttachRecord::load(&entry.unwrap().path()) else { continue };
+            for device in loop_device::backed_by(&record.token) {
+                let of_it = mount_table::of_device(&device).unwrap_or_default();
+                for dir in of_it {
+                    let _ = Command::new("umount").arg("-l").arg(dir).status();
+                }
+                let _ = Command::new("losetup").arg("-d").arg(device).status();
+            }
+            if let Some(dir) = record.fuse_dir {
+                let _ = Command::new("umount").arg("-l").arg(dir).status();
+            }
+        }
     }
 }
 
