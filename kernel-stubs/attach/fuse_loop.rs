@@ -1,0 +1,320 @@
+//! FUSE and a loop device: the way to attach that every kernel has.
+//!
+//! The disk is the one file of a FUSE file system that this process serves, and a loop device makes a
+//! block device of that file. The file carries the attachment's token as its name, so that the loop
+//! device on it can be told from all others as long as either exists.
+#![expect(unsafe_code, reason = "prctl has no safe form")]
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use disk::AnyDisk;
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use nix::mount::{MntFlags, umount2};
+
+use super::fuse_file::DiskFile;
+use super::{AttachOptions, Attacher, Attachment, Availability, Held, Kind, Pending, blocking};
+use crate::error::AttachError;
+use crate::loop_device::{self, CONTROL};
+use crate::mount_table;
+use crate::process;
+use crate::record::AttachRecord;
+
+/// What the table of mounts shows as the source of such a file system, before the token.
+pub(crate) const SOURCE_PREFIX: &str = "tidemark:";
+
+const FUSE: &str = "/dev/fuse";
+/// Source: prctl(2).
+const PR_SET_IO_FLUSHER: libc::c_int = 57;
+/// Threads that take requests in; they do not wait for answers, so few are enough.
+const THREADS: usize = 2;
+/// How often a device that somebody has open is looked at again before it is called busy, and how often
+/// it is when it was let go: 2 s in steps of `RELEASE_STEP`.
+const RELEASE_ATTEMPTS: usize = 40;
+const RELEASE_STEP: Duration = Duration::from_millis(50);
+
+/// Attaches by FUSE and a loop device.
+#[derive(Debug)]
+pub struct FuseLoop {
+    run_dir: PathBuf,
+}
+
+impl FuseLoop {
+    /// Attaches with its FUSE mounts below `run_dir`, which is made when needed.
+    pub fn new(run_dir: impl Into<PathBuf>) -> Self {
+        Self { run_dir: run_dir.into() }
+    }
+}
+
+impl Attacher for FuseLoop {
+    fn kind(&self) -> Kind {
+        Kind::FuseLoop
+    }
+
+    fn name(&self) -> &'static str {
+        "FUSE and a loop device"
+    }
+
+    fn availability(&self) -> Availability {
+        if !nix::unistd::geteuid().is_root() {
+            return Availability::No("only root can set up a loop device".to_owned());
+        }
+        for (path, module) in [(FUSE, "fuse"), (CONTROL, "loop")] {
+            if let Err(e) = OpenOptions::new().read(true).write(true).open(path) {
+                return Availability::No(format!("open {path}: {e}; try `modprobe {module}`"));
+            }
+        }
+        Availability::Yes
+    }
+
+    fn attach(&self, disk: AnyDisk, options: AttachOptions) -> Pending<'_, Attachment> {
+        Box::pin(async move {
+            if let Availability::No(why) = self.availability() {
+                return Err(AttachError::Unavailable(why));
+            }
+            if options.record.exists() {
+                let what = format!("the name {} (see {})", options.name, options.record.display());
+                return Err(AttachError::Busy { what, users: Vec::new() });
+            }
+            let mut record = AttachRecord::fresh(options.name.clone(), Kind::FuseLoop);
+            let fuse_dir = blocking("attach", {
+                let run_dir = self.run_dir.clone();
+                let name = options.name.clone();
+                move || prepare(&run_dir, name.as_str())
+            })
+            .await?;
+            record.fuse_dir = Some(fuse_dir.clone());
+            let is_read_only = options.is_read_only || disk.geometry().is_read_only;
+            let made = match record.save(&options.record) {
+                Ok(()) => make(disk.clone(), &record, &fuse_dir, is_read_only).await,
+                Err(error) => Err(error),
+            };
+            let held = match made {
+                Ok(held) => held,
+                Err(error) => return Err(undo(error, &fuse_dir, &options.record)),
+            };
+            record.device = Some(held.device.clone());
+            let attachment = Attachment::new(Box::new(held), disk, record.clone(), &options);
+            keep(attachment, &record, &options.record).await
+        })
+    }
+}
+
+/// Writes the record of what is complete now, or takes it down again.
+async fn keep(
+    mut attachment: Attachment,
+    record: &AttachRecord,
+    path: &Path,
+) -> Result<Attachment, AttachError> {
+    match record.save(path) {
+        Ok(()) => Ok(attachment),
+        Err(error) => {
+            attachment.detach().await?;
+            Err(error)
+        }
+    }
+}
+
+/// The directory for the FUSE mount of `name`, made now: readable by root alone.
+fn prepare(run_dir: &Path, name: &str) -> Result<PathBuf, AttachError> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder.recursive(true).create(run_dir).map_err(|e| AttachError::io("create", run_dir, e))?;
+    // The table of mounts shows paths without links and dots.
+    let dir = run_dir.canonicalize().map_err(|e| AttachError::io("find", run_dir, e))?.join(name);
+    match builder.recursive(false).create(&dir) {
+        Ok(()) => Ok(dir),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            // A crash between this directory and its record leaves it empty.
+            let is_mounted = mount_table::on(&dir)?.is_some();
+            if !is_mounted && fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none()) {
+                return Ok(dir);
+            }
+            Err(AttachError::Busy { what: dir.display().to_string(), users: Vec::new() })
+        }
+        Err(e) => Err(AttachError::io("create", &dir, e)),
+    }
+}
+
+fn undo(error: AttachError, fuse_dir: &Path, record: &Path) -> AttachError {
+    // What failed first is what the caller must know; a rest is named by the record, if one is left.
+    match fs::remove_dir(fuse_dir) {
+        Ok(()) => {
+            if let Err(e) = AttachRecord::remove(record) {
+                tracing::warn!(error = %e, "a record of nothing is left");
+            }
+        }
+        Err(e) => tracing::warn!(dir = %fuse_dir.display(), error = %e, "a directory is left"),
+    }
+    error
+}
+
+async fn make(
+    disk: AnyDisk,
+    record: &AttachRecord,
+    dir: &Path,
+    is_read_only: bool,
+) -> Result<HeldLoop, AttachError> {
+    let session = {
+        let file = DiskFile::new(disk, record.token.clone(), is_read_only);
+        let config = config(&record.token, is_read_only);
+        let dir = dir.to_owned();
+        blocking("mount FUSE", move || {
+            let failed = |e| AttachError::io("mount FUSE on", &dir, e);
+            Session::new(file, &dir, &config).and_then(Session::spawn).map_err(failed)
+        })
+        .await?
+    };
+    let file = dir.join(&record.token);
+    let attached = blocking("attach", move || loop_device::attach(&file, is_read_only)).await;
+    match attached {
+        Ok(device) => {
+            let is_direct = loop_device::is_direct(&device);
+            tracing::debug!(device = %device.display(), is_direct, "attached by FUSE and loop");
+            Ok(HeldLoop {
+                device,
+                token: record.token.clone(),
+                fuse_dir: dir.to_owned(),
+                session: Some(session),
+            })
+        }
+        Err(error) => {
+            let dir = dir.to_owned();
+            if let Err(e) = blocking("unmount FUSE", move || take_down(session, &dir)).await {
+                tracing::warn!(error = %e, "a FUSE mount is left");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn config(token: &str, is_read_only: bool) -> Config {
+    let mut config = Config::default();
+    config.acl = SessionACL::Owner;
+    config.n_threads = Some(THREADS);
+    config.clone_fd = true;
+    config.mount_options = vec![
+        MountOption::FSName(format!("{SOURCE_PREFIX}{token}")),
+        MountOption::DefaultPermissions,
+        MountOption::NoDev,
+        MountOption::NoSuid,
+        MountOption::NoExec,
+        if is_read_only { MountOption::RO } else { MountOption::RW },
+    ];
+    config
+}
+
+/// A loop device, and the file system that serves the file under it.
+struct HeldLoop {
+    device: PathBuf,
+    token: String,
+    fuse_dir: PathBuf,
+    session: Option<BackgroundSession>,
+}
+
+impl Held for HeldLoop {
+    fn device(&self) -> &Path {
+        &self.device
+    }
+
+    fn refresh_size(&mut self) -> Pending<'_, ()> {
+        let (device, file) = (self.device.clone(), self.fuse_dir.join(&self.token));
+        Box::pin(blocking("resize", move || loop_device::refresh_size(&device, &file)))
+    }
+
+    fn release(&mut self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.release_loop().await?;
+            if let Some(session) = self.session.take() {
+                let dir = self.fuse_dir.clone();
+                blocking("unmount FUSE", move || take_down(session, &dir)).await?;
+            }
+            match fs::remove_dir(&self.fuse_dir) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    Err(AttachError::io("remove", &self.fuse_dir, e))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl HeldLoop {
+    async fn release_loop(&self) -> Result<(), AttachError> {
+        let (device, token) = (self.device.clone(), self.token.clone());
+        if !loop_device::is_backed_by(&device, &token) {
+            return Ok(());
+        }
+        for attempt in 1.. {
+            let device = device.clone();
+            let released = blocking("detach", move || {
+                check_unused(&device)?;
+                loop_device::release(&device)
+            });
+            match released.await {
+                // A look by udev or its like is soon over.
+                Err(AttachError::Busy { .. }) if attempt < RELEASE_ATTEMPTS => {
+                    tokio::time::sleep(RELEASE_STEP).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        wait_for_release(&self.device, &self.token).await
+    }
+}
+
+/// Waits until the last who had the device open has closed it: not for long, since only udev and its
+/// like are expected.
+pub(crate) async fn wait_for_release(device: &Path, token: &str) -> Result<(), AttachError> {
+    for _ in 0..RELEASE_ATTEMPTS {
+        if !loop_device::is_backed_by(device, token) {
+            return Ok(());
+        }
+        tokio::time::sleep(RELEASE_STEP).await;
+    }
+    let users = process::users_of_device(device);
+    Err(AttachError::Busy { what: device.display().to_string(), users })
+}
+
+fn check_unused(device: &Path) -> Result<(), AttachError> {
+    let mounts = mount_table::of_device(device)?;
+    if let Some(dir) = mounts.first() {
+        let what = format!("{}, mounted on {},", device.display(), dir.display());
+        return Err(AttachError::Busy { what, users: process::users_of_tree(dir) });
+    }
+    let users = process::users_of_device(device);
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(AttachError::Busy { what: device.display().to_string(), users })
+}
+
+/// Unmounts the FUSE file system and ends its threads.
+fn take_down(session: BackgroundSession, dir: &Path) -> Result<(), AttachError> {
+    match umount2(dir, MntFlags::UMOUNT_NOFOLLOW) {
+        // Somebody unmounted it already.
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => {
+            session.join().map_err(|e| AttachError::io("end FUSE on", dir, e))
+        }
+        // Somebody looks at the directory. The device is gone, so nothing is lost by letting them; the
+        // threads end when they leave.
+        Err(nix::errno::Errno::EBUSY) => umount2(dir, MntFlags::MNT_DETACH)
+            .map_err(|e| AttachError::io("unmount FUSE from", dir, e)),
+        Err(e) => Err(AttachError::io("unmount FUSE from", dir, e)),
+    }
+}
+
+/// Tells the kernel that the calling thread serves a block device of this host: what it allocates is not
+/// reclaimed by writing back to devices, which might be the one it serves. For every thread that a disk's
+/// requests pass through; threads started from it inherit this.
+pub fn become_io_flusher() {
+    // SAFETY: the request takes plain numbers and changes only the calling thread.
+    if unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) } != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, "a thread could not be made an I/O flusher");
+    }
+}
