@@ -1,5 +1,7 @@
 //! Long histories by chance, cut at random steps, some of them again during recovery.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base::rng::{Rng, SeededRng};
 use disk::sim::{Loss, SimWorld};
 
@@ -42,11 +44,17 @@ fn history(seed: u64, tally: &Tally) {
 fn long_histories_survive_cuts_also_during_recovery() {
     let tally = Tally::default();
     let wanted = points_wanted();
-    let base = std::env::var("TIDEMARK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut seed: u64 = base;
-    while tally.points.load(std::sync::atomic::Ordering::Relaxed) < wanted {
-        history(seed, &tally);
-        seed += 1;
-    }
-    tally.report(&format!("long histories, seeds {base} to {}", seed - 1));
+    let first = std::env::var("TIDEMARK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let next = AtomicU64::new(first);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while tally.points.load(Ordering::Relaxed) < wanted {
+                    history(next.fetch_add(1, Ordering::Relaxed), &tally);
+                }
+            });
+        }
+    });
+    let last = next.into_inner() - 1;
+    tally.report(&format!("long histories, seeds {first} to {last}"));
 }

@@ -66,8 +66,6 @@ async fn difference_in(disk: &AnyDisk, image: &Image) -> Option<String> {
         Ok(bytes) => bytes,
         Err(error) => return Some(error.to_string()),
     };
-    let wanted = image.bytes();
-    let differs = |(a, b): (&[u8], &[u8])| a != b;
-    let at = bytes.chunks(512).zip(wanted.chunks(512)).position(differs)?;
+    let at = image.first_difference(&bytes)?;
     Some(format!("sector {at} differs, number {} is wanted there", image.0[at]))
 }

@@ -12,9 +12,9 @@ pub const BLOCK: u64 = 8;
 pub struct Image(pub Vec<u64>);
 
 impl Image {
-    /// The sectors as bytes.
-    pub fn bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|tag| sector_of(*tag)).collect()
+    /// The first sector that these bytes do not hold.
+    pub fn first_difference(&self, bytes: &[u8]) -> Option<usize> {
+        self.0.iter().zip(bytes.chunks(512)).position(|(tag, sector)| !fits(*tag, sector))
     }
 
     fn fill(&mut self, start: u64, sectors: u64, tag: u64) {
@@ -25,22 +25,23 @@ impl Image {
     }
 }
 
-/// The 512 bytes of a sector with this number: noise for odd numbers, text-like for even ones.
+/// The 512 bytes of a sector with this number.
 pub fn sector_of(tag: u64) -> Vec<u8> {
-    if tag == 0 {
-        return vec![0; 512];
-    }
-    let mut state = tag;
-    let mut bytes = Vec::with_capacity(512);
-    while bytes.len() < 512 {
-        if tag % 2 == 1 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-        }
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
+    words_of(tag).flat_map(u64::to_le_bytes).collect()
+}
+
+fn fits(tag: u64, sector: &[u8]) -> bool {
+    let mut words = sector.chunks_exact(8);
+    words_of(tag).all(|word| words.next() == Some(word.to_le_bytes().as_slice()))
+}
+
+/// Noise for odd numbers, the same over and over for even ones, zeroes for 0.
+fn words_of(tag: u64) -> impl Iterator<Item = u64> {
+    let noise = |state: u64| {
+        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+    };
+    let next = move |state: &u64| Some(if tag % 2 == 1 { noise(*state) } else { *state });
+    std::iter::successors(Some(tag), next).take(64)
 }
 
 /// A volume or view.
