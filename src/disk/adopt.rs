@@ -95,6 +95,9 @@ fn loop_device_of(file: &Path, block: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
+mod device_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Disk;

@@ -61,7 +61,7 @@ fn batch_of(rng: &SeededRng, oracle: &mut [u8]) -> (Vec<Op>, Vec<Option<Vec<u8>>
 }
 
 fn op_of(rng: &SeededRng, extent: Extent, oracle: &mut [u8]) -> (Op, Option<Vec<u8>>) {
-    let durability = if rng.below(8) == 0 { Durability::Stable } else { Durability::Volatile };
+    let durability = if rng.below(24) == 0 { Durability::Stable } else { Durability::Volatile };
     match rng.below(10) {
         0..4 => {
             for sector in oracle.chunks_mut(SECTOR_LEN) {

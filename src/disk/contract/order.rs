@@ -79,7 +79,7 @@ pub(super) async fn many_requests_in_flight_are_all_answered(subject: &Subject) 
     let disk = (subject.make)();
     let mut waiting = Vec::new();
     for _ in 0..8 {
-        let (requests, answers) = Collector::batch(mixed_ops(1000));
+        let (requests, answers) = Collector::batch(mixed_ops(600));
         disk.submit(requests);
         waiting.push(answers);
     }

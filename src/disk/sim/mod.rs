@@ -19,6 +19,8 @@
 //! Everything follows from the seeds that were given and from the order of the calls. There are no
 //! threads and no clocks in here.
 
+#[cfg(test)]
+mod chance_tests;
 mod change;
 mod fault;
 mod loss;
