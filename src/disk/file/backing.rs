@@ -199,7 +199,8 @@ impl Backing {
         end
     }
 
-    fn write_zeroes_by_hand(&self, extent: Extent) -> io::Result<()> {
+    /// Zeroes where the file system cannot by itself.
+    pub(super) fn write_zeroes_by_hand(&self, extent: Extent) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let zeroes =
             Buffer::zeroed(ZEROES_LEN).map_err(|error| io::Error::other(error.to_string()))?;

@@ -171,3 +171,16 @@ async fn more_than_the_ring_holds_is_done_and_dropping_waits_for_the_kernel() {
     assert_eq!(answers.len(), 3000);
     assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(DiskError::Closed))));
 }
+
+#[tokio::test]
+async fn zeroes_written_by_hand_are_exact() {
+    let (file, _) = disk_of(8 << 20, &FileOptions::default());
+    let disk = FileDisk::open(file.path(), &FileOptions::default()).unwrap();
+    std::fs::write(file.path(), vec![1; 8 << 20]).unwrap();
+    disk.backing().write_zeroes_by_hand(Extent::new(3, 5000)).unwrap();
+    let bytes = std::fs::read(file.path()).unwrap();
+    for (index, sector) in bytes.chunks(512).enumerate() {
+        let wanted = u8::from(!(3..5003).contains(&index));
+        assert!(sector.iter().all(|byte| *byte == wanted), "sector {index}");
+    }
+}

@@ -9,6 +9,7 @@
 mod reaper;
 mod ring;
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backing::Backing;
@@ -51,7 +52,8 @@ impl Shared {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Collects what the kernel has done, and sends the answers.
+    /// Collects what the kernel has done, and sends the answers. What they lead to on this ring is told to
+    /// the kernel at once when all are sent.
     fn reap(&self) {
         let answers = {
             let mut ring = self.ring();
@@ -59,7 +61,13 @@ impl Shared {
             ring.enter();
             ring.take_answers()
         };
+        if answers.is_empty() {
+            return;
+        }
+        let gathering = Gathering::begin(self);
         send(answers);
+        drop(gathering);
+        self.ring().enter();
     }
 
     /// Waits for everything the kernel has, and takes nothing more.
@@ -67,6 +75,30 @@ impl Shared {
         let mut ring = self.ring();
         ring.drain();
         ring.take_answers()
+    }
+}
+
+thread_local! {
+    /// The ring whose answers this thread is sending.
+    static GATHERING: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
+
+/// While it lives, requests of this thread to one ring gather, to be told to the kernel together.
+struct Gathering(*const Shared);
+
+impl Gathering {
+    fn begin(shared: &Shared) -> Self {
+        Self(GATHERING.replace(std::ptr::from_ref(shared)))
+    }
+
+    fn is_on(shared: &Shared) -> bool {
+        std::ptr::eq(GATHERING.get(), shared)
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        GATHERING.set(self.0);
     }
 }
 
@@ -107,9 +139,11 @@ impl Engine for Uring {
                 ring.flush(reply, Done::Flushed);
             }
             plan.transfers.into_iter().for_each(|transfer| ring.transfer(transfer));
-            ring.enter();
-            ring.reap();
-            ring.enter();
+            if !Gathering::is_on(&self.shared) {
+                ring.enter();
+                ring.reap();
+                ring.enter();
+            }
             ring.take_answers()
         };
         send(plan.answers);
