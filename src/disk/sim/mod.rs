@@ -14,11 +14,33 @@
 //! down*, so a write in the same batch as a flush is not covered by it. Killing the process
 //! ([`SimWorld::after_kill`]) loses nothing that was answered, but what was not flushed stays unflushed.
 //!
+//! # Use
+//!
+//! ```
+//! use disk::sim::{Loss, SimWorld};
+//! use disk::{Shelf, Usage};
+//!
+//! let work = |world: &SimWorld| world.shelf().create("journal", 2048, Usage::Log).map(drop);
+//! let whole = SimWorld::new(1);
+//! work(&whole).unwrap();
+//! for step in 0..whole.steps() {
+//!     let world = SimWorld::new(1);
+//!     world.cut_at(step);
+//!     assert!(work(&world).is_err());
+//!     for seed in 0..4 {
+//!         let after = world.after_power_loss(Loss::Seeded(seed));
+//!         assert!(after.shelf().list().unwrap().len() <= 1, "{}", world.trace());
+//!     }
+//! }
+//! ```
+//!
 //! # Chance
 //!
 //! Everything follows from the seeds that were given and from the order of the calls. There are no
 //! threads and no clocks in here.
 
+#[cfg(test)]
+mod chance_tests;
 mod change;
 mod fault;
 mod loss;
