@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod double;
+#[cfg(test)]
 mod fuse_loop;
 #[cfg(test)]
 mod support;

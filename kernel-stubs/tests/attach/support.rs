@@ -63,6 +63,10 @@ impl CountingDisk {
         self.sectors.store(len / SECTOR_LEN as u64, Ordering::SeqCst);
     }
 
+    pub fn put(&self, start: u64, bytes: &[u8]) {
+        self.write(start, bytes);
+    }
+
     pub fn allocated(&self) -> u64 {
         (self.lock().len() * BLOCK_LEN) as u64
     }
