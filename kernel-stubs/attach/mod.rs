@@ -8,8 +8,10 @@ mod attachment;
 pub mod double;
 mod fuse_file;
 pub mod fuse_loop;
+pub mod nbd;
+pub(crate) mod release;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use attachment::{Attachment, Held};
 
 use crate::error::AttachError;
+use crate::record::AttachRecord;
 
 /// An answer that comes later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AttachError>> + Send + 'a>>;
@@ -28,6 +31,8 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AttachError>> + 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// The kernel's NBD client.
+    KernelNbd,
     /// A file of a FUSE file system, under a loop device.
     FuseLoop,
     /// Nothing but this process: for tests.
@@ -52,6 +57,17 @@ pub struct AttachOptions {
     pub is_read_only: bool,
     /// Where the record is kept while the attachment lasts.
     pub record: PathBuf,
+}
+
+impl AttachOptions {
+    /// Checks that nothing is attached, nor left from a crash, under this record.
+    fn check_free(&self) -> Result<(), AttachError> {
+        if self.record.exists() {
+            let what = format!("the name {} (see {})", self.name, self.record.display());
+            return Err(AttachError::Busy { what, users: Vec::new() });
+        }
+        Ok(())
+    }
 }
 
 /// One way to attach disks.
@@ -86,6 +102,21 @@ pub fn choose(attachers: &[Arc<dyn Attacher>]) -> Result<Arc<dyn Attacher>, Atta
         }
     }
     Err(AttachError::Unavailable(missing.join("; ")))
+}
+
+/// Writes the record of what is complete now, or takes it down again.
+async fn keep(
+    mut attachment: Attachment,
+    record: &AttachRecord,
+    path: &Path,
+) -> Result<Attachment, AttachError> {
+    match record.save(path) {
+        Ok(()) => Ok(attachment),
+        Err(error) => {
+            attachment.detach().await?;
+            Err(error)
+        }
+    }
 }
 
 /// Runs what waits for the kernel where it holds nobody up.
