@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::nbd_server;
 use base::units::{BLOCK_LEN, SECTOR_LEN};
 use disk::{AnyDisk, Disk, DiskError, Done, Durability, Geometry, Op, Request};
+use kernel_stubs::Kind;
 use kernel_stubs::attach::fuse_loop::FuseLoop;
+use kernel_stubs::attach::nbd::KernelNbd;
 use kernel_stubs::{
     AttachOptions, AttachRecord, Attacher, Attachment, Availability, loop_device, mount_table,
 };
@@ -118,7 +121,9 @@ impl CountingDisk {
                 Ok(Done::Read(buffer))
             }
             Op::Write { mut start, data, durability } => {
-                assert_eq!(durability, Durability::Volatile, "a loop device has no FUA");
+                if durability == Durability::Stable {
+                    self.flushes.fetch_add(1, Ordering::SeqCst);
+                }
                 self.writes.fetch_add(1, Ordering::SeqCst);
                 for payload in data {
                     self.write(start, &payload);
@@ -127,10 +132,10 @@ impl CountingDisk {
                 Ok(Done::Written)
             }
             Op::Discard { extent, .. } => {
-                assert!(extent.is_block_aligned(), "{extent:?}");
                 self.discarded_bytes.fetch_add(extent.bytes(), Ordering::SeqCst);
-                let run = extent.cover();
-                self.lock().retain(|block, _| *block < run.start || *block >= run.end());
+                // As the contract allows, content stays where a block is not filled.
+                let (first, end) = (extent.start.div_ceil(8), extent.end() / 8);
+                self.lock().retain(|block, _| *block < first || *block >= end);
                 Ok(Done::Discarded)
             }
             Op::WriteZeroes { extent, .. } => {
@@ -171,20 +176,30 @@ impl Disk for CountingDisk {
 /// A directory to work in, with an attacher that works.
 pub struct Place {
     pub dir: tempfile::TempDir,
-    pub attacher: FuseLoop,
+    pub attacher: Arc<dyn Attacher>,
+}
+
+/// All ways to attach to a kernel, with FUSE mounts below `dir`.
+pub fn attachers(dir: &Path) -> [Arc<dyn Attacher>; 2] {
+    [
+        Arc::new(FuseLoop::new(dir.join("run"))),
+        Arc::new(KernelNbd::new(Arc::new(nbd_server::serve))),
+    ]
 }
 
 impl Place {
-    /// `None`, and a loud line, where this host cannot attach.
-    pub fn find() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let attacher = FuseLoop::new(dir.path().join("run"));
-        if let Availability::No(why) = attacher.availability() {
-            assert!(std::env::var_os("TIDEMARK_REQUIRE_ATTACH").is_none(), "cannot attach: {why}");
-            eprintln!("SKIPPED, NOTHING WAS TESTED: this host cannot attach: {why}");
-            return None;
+    /// A place for each way that this host has, and a loud line for each that it has not.
+    pub fn all() -> Vec<Self> {
+        let mut places = Vec::new();
+        for index in 0..2 {
+            let dir = tempfile::tempdir().unwrap();
+            let attacher = Arc::clone(&attachers(dir.path())[index]);
+            match attacher.availability() {
+                Availability::Yes => places.push(Self { dir, attacher }),
+                Availability::No(why) => missing(&format!("{:?}", attacher.kind()), &why),
+            }
         }
-        Some(Self { dir, attacher })
+        places
     }
 
     pub fn record(&self, name: &str) -> PathBuf {
@@ -211,18 +226,29 @@ impl Drop for Place {
     fn drop(&mut self) {
         for entry in std::fs::read_dir(self.dir.path().join("records")).into_iter().flatten() {
             let Ok(record) = AttachRecord::load(&entry.unwrap().path()) else { continue };
-            for device in loop_device::backed_by(&record.token) {
-                let of_it = mount_table::of_device(&device).unwrap_or_default();
+            for device in record.device.iter().filter(|device| is_there(device, &record.token)) {
+                let of_it = mount_table::of_device(device).unwrap_or_default();
                 for dir in of_it {
                     let _ = Command::new("umount").arg("-l").arg(dir).status();
                 }
-                let _ = Command::new("losetup").arg("-d").arg(device).status();
+                let [program, flag] = match record.kind {
+                    Kind::KernelNbd => ["nbd-client", "-d"],
+                    _ => ["losetup", "-d"],
+                };
+                let _ = Command::new(program).arg(flag).arg(device).status();
             }
             if let Some(dir) = record.fuse_dir {
                 let _ = Command::new("umount").arg("-l").arg(dir).status();
             }
         }
     }
+}
+
+/// Whether a device is there with this token.
+pub fn is_there(device: &Path, token: &str) -> bool {
+    let name = device.file_name().unwrap();
+    let backend = std::fs::read_to_string(Path::new("/sys/block").join(name).join("backend"));
+    loop_device::is_backed_by(device, token) || backend.is_ok_and(|text| text.trim() == token)
 }
 
 /// Runs a shell command in a process of its own and gives what it printed.
@@ -244,11 +270,16 @@ pub fn has(program: &str) -> bool {
     let found = Command::new("sh").arg("-c").arg(format!("command -v {program}")).output();
     let is_there = found.is_ok_and(|out| out.status.success());
     if !is_there {
-        let is_required = std::env::var_os("TIDEMARK_REQUIRE_ATTACH").is_some();
-        assert!(!is_required, "{program} is not installed");
-        eprintln!("SKIPPED, NOTHING WAS TESTED: {program} is not installed");
+        missing(program, "it is not installed");
     }
     is_there
+}
+
+/// Fails where `TIDEMARK_REQUIRE_ATTACH` names what is missing, and else says so.
+fn missing(what: &str, why: &str) {
+    let required = std::env::var("TIDEMARK_REQUIRE_ATTACH").unwrap_or_default();
+    assert!(!required.split(',').any(|one| one == what), "{what}: {why}");
+    eprintln!("SKIPPED, NOTHING WAS TESTED WITH {what}: {why}");
 }
 
 pub fn is_mounted(dir: &Path) -> bool {
