@@ -89,6 +89,12 @@ pub trait Attacher: Send + Sync {
     fn attach(&self, disk: AnyDisk, options: AttachOptions) -> Pending<'_, Attachment>;
 }
 
+/// All ways to attach to the kernel, the fastest first: `serve` serves NBD, and FUSE mounts lie below
+/// `run_dir`.
+pub fn all(serve: nbd::Serve, run_dir: PathBuf) -> [Arc<dyn Attacher>; 2] {
+    [Arc::new(nbd::KernelNbd::new(serve)), Arc::new(fuse_loop::FuseLoop::new(run_dir))]
+}
+
 /// The first of `attachers` that works here.
 ///
 /// # Errors

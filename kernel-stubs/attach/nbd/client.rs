@@ -81,13 +81,14 @@ pub fn connect(connect: &Connect<'_>) -> Result<PathBuf, Errno> {
     Ok(PathBuf::from(format!("/dev/nbd{index}")))
 }
 
-/// Tells the kernel a device's new length.
+/// Tells the kernel the new length of the device that was made with this token.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn resize(device: &Path, bytes: u64) -> Result<(), Errno> {
+pub fn resize(device: &Path, token: &str, bytes: u64) -> Result<(), Errno> {
     let message = Message::new(family()?, COMMAND_RECONFIGURE)
         .u32(INDEX, index_of(device).ok_or(Errno::ENODEV)?)
+        .text(BACKEND_IDENTIFIER, token)
         .u64(SIZE_BYTES, bytes);
     exchange(&message.into_bytes(), INDEX).map(drop)
 }

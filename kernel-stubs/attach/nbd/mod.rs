@@ -177,10 +177,11 @@ impl Held for HeldNbd {
     }
 
     fn refresh_size(&mut self) -> Pending<'_, ()> {
-        let device = self.device.clone();
+        let (device, token) = (self.device.clone(), self.token.clone());
         let bytes = self.disk.geometry().sectors.saturating_mul(512);
         Box::pin(blocking("resize", move || {
-            client::resize(&device, bytes).map_err(|e| AttachError::io("resize", &device, e))
+            client::resize(&device, &token, bytes)
+                .map_err(|e| AttachError::io("resize", &device, e))
         }))
     }
 

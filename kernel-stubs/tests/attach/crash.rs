@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 
-use kernel_stubs::cleanup::cleanup;
+use kernel_stubs::attach::double::Double;
+use kernel_stubs::cleanup::{Cleanup, cleanup};
 use kernel_stubs::mount::MountHow;
-use kernel_stubs::{AttachOptions, AttachRecord, Kind};
+use kernel_stubs::record::MountRecord;
+use kernel_stubs::{AttachOptions, AttachRecord, Attacher, Kind};
 
 use crate::support::{CountingDisk, Place, attachers, eventually, is_mounted, is_there, sh};
 
@@ -24,12 +27,16 @@ async fn holder() {
     let record = Path::new(&dir).join("records/mail.json");
     let options = AttachOptions { name: "mail".parse().unwrap(), is_read_only: false, record };
     let disk = CountingDisk::new(64 << 20);
-    let mut attachment = attacher.attach(disk, options).await.unwrap();
+    let mut attachment = attacher.attach(disk.clone(), options).await.unwrap();
     sh(&format!("mkfs.ext4 -q {}", attachment.device().display())).await;
     if Path::new(&dir).join("with-mount").exists() {
         attachment.mount(&Path::new(&dir).join("mnt"), &PLAIN).await.unwrap();
     }
     std::fs::write(Path::new(&dir).join("ready"), "").unwrap();
+    if Path::new(&dir).join("with-stall").exists() {
+        disk.is_stalled.store(true, Ordering::SeqCst);
+        attachment.detach().await.unwrap();
+    }
     std::future::pending::<()>().await;
 }
 
@@ -49,6 +56,15 @@ async fn start(place: &Place, is_mounted: bool) -> Child {
     let ready = dir.join("ready");
     eventually("an attachment by the holder", || ready.exists()).await;
     holder
+}
+
+/// Whether a child of the holder waits for its device, where no signal but the last one reaches it.
+fn has_a_waiting_child(holder: &Child) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((_, after_name)) = stat.rsplit_once(") ") else { return false };
+        after_name.starts_with(&format!("D {} ", holder.id()))
+    })
 }
 
 fn kill(holder: &mut Child) {
@@ -144,4 +160,48 @@ async fn a_record_of_another_boot_removes_only_empty_directories() {
         std::fs::write(&path, real).unwrap();
         assert!(cleanup(&path).await.unwrap().is_complete());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_whose_disk_has_stalled_can_be_killed_amid_a_detach() {
+    for place in Place::all() {
+        std::fs::write(place.dir.path().join("with-stall"), "").unwrap();
+        let mut holder = start(&place, true).await;
+        eventually("a wait for the disk", || has_a_waiting_child(&holder)).await;
+        holder.kill().unwrap();
+        eventually("the end of the holder", || holder.try_wait().unwrap().is_some()).await;
+        let path = place.record("mail");
+        assert!(cleanup(&path).await.unwrap().is_complete());
+        assert!(!place.mount_point("mnt").exists());
+    }
+}
+
+#[tokio::test]
+async fn mounts_that_a_record_names_and_others_made_are_not_touched() {
+    if Place::all().is_empty() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mail.json");
+    let options =
+        AttachOptions { name: "mail".parse().unwrap(), is_read_only: false, record: path.clone() };
+    let double = Double::new();
+    let attachment = double.attach(CountingDisk::new(1 << 20), options).await.unwrap();
+    let mut record = attachment.record().clone();
+    let (fuse, mount) = (dir.path().join("fuse"), dir.path().join("mnt"));
+    sh(&format!(
+        "for d in {} {}; do mkdir $d; mount -t tmpfs other $d; done",
+        fuse.display(),
+        mount.display()
+    ))
+    .await;
+    record.kind = Kind::FuseLoop;
+    record.pid_start += 1;
+    record.fuse_dir = Some(fuse.clone());
+    record.mount = Some(MountRecord { dir: mount.clone(), is_dir_ours: true });
+    record.save(&path).unwrap();
+    let said = cleanup(&path).await.unwrap();
+    assert_eq!(said, Cleanup::default());
+    assert!(is_mounted(&fuse) && is_mounted(&mount) && !path.exists());
+    sh(&format!("umount {} {}", fuse.display(), mount.display())).await;
 }

@@ -11,20 +11,21 @@ use crate::nbd_server;
 use base::units::{BLOCK_LEN, SECTOR_LEN};
 use disk::{AnyDisk, Disk, DiskError, Done, Durability, Geometry, Op, Request};
 use kernel_stubs::Kind;
-use kernel_stubs::attach::fuse_loop::FuseLoop;
-use kernel_stubs::attach::nbd::KernelNbd;
+use kernel_stubs::attach;
 use kernel_stubs::{
     AttachOptions, AttachRecord, Attacher, Attachment, Availability, loop_device, mount_table,
 };
 
 const SECTORS_PER_BLOCK: usize = BLOCK_LEN / SECTOR_LEN;
 
-/// A sparse disk in memory that counts what it is asked, and can be told to fail.
+/// A sparse disk in memory that counts what it is asked, and can be told to fail, or to answer nothing.
 pub struct CountingDisk {
     blocks: Mutex<BTreeMap<u64, Box<[u8]>>>,
     sectors: AtomicU64,
     is_read_only: bool,
     pub is_failing: AtomicBool,
+    pub is_stalled: AtomicBool,
+    stalled: Mutex<Vec<Request>>,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
     pub flushes: AtomicU64,
@@ -54,6 +55,8 @@ impl CountingDisk {
             sectors: AtomicU64::new(len / SECTOR_LEN as u64),
             is_read_only,
             is_failing: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
+            stalled: Mutex::new(Vec::new()),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -167,6 +170,9 @@ impl Disk for CountingDisk {
     }
 
     fn submit(&self, batch: Vec<Request>) {
+        if self.is_stalled.load(Ordering::SeqCst) {
+            return self.stalled.lock().unwrap().extend(batch);
+        }
         for Request { op, reply } in batch {
             reply.send(self.carry_out(op));
         }
@@ -181,10 +187,7 @@ pub struct Place {
 
 /// All ways to attach to a kernel, with FUSE mounts below `dir`.
 pub fn attachers(dir: &Path) -> [Arc<dyn Attacher>; 2] {
-    [
-        Arc::new(FuseLoop::new(dir.join("run"))),
-        Arc::new(KernelNbd::new(Arc::new(nbd_server::serve))),
-    ]
+    attach::all(Arc::new(nbd_server::serve), dir.join("run"))
 }
 
 impl Place {
