@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use disk::AnyDisk;
 use kernel_stubs::mount::MountHow;
+use kernel_stubs::mount_plan;
 use kernel_stubs::{AttachError, AttachRecord, Attachment};
 
 use crate::support::{CountingDisk, Place, has, is_mounted, sh};
@@ -161,6 +162,11 @@ async fn a_read_only_attachment_changes_nothing() {
     }
 }
 
+fn kernel() -> mount_plan::Version {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    mount_plan::version_of(&release).unwrap()
+}
+
 /// Views and marks of a mounted volume, mounted beside it.
 async fn copies_lie_beside_their_original(mkfs: &str, len: u64) {
     for place in Place::all() {
@@ -181,15 +187,19 @@ async fn copies_lie_beside_their_original(mkfs: &str, len: u64) {
         for (name, copy) in [("view", view), ("mark", mark)] {
             let mut attachment = place.attach(name, &copy).await;
             let dir = place.mount_point(name);
-            attachment.mount(&dir, &COPY).await.unwrap();
-            sh(&format!("test $(cat {}/file) = one", dir.display())).await;
+            let mounted = attachment.mount(&dir, &COPY).await;
             copies.push(attachment);
+            if mkfs.contains("btrfs") && kernel() < (6, 7) {
+                let error = mounted.unwrap_err().to_string();
+                assert!(error.contains("unmount the other"), "{error}");
+                continue;
+            }
+            mounted.unwrap();
+            sh(&format!("test $(cat {0}/file) = one; touch {at}/{name}", dir.display())).await;
         }
-        sh(&format!(
-            "test $(cat {at}/file) = two; echo three > {}/file",
-            place.mount_point("view").display()
-        ))
-        .await;
+        if copies[0].mounted_on().is_some() {
+            sh(&format!("echo three > {}/file", place.mount_point("view").display())).await;
+        }
         sh(&format!("test $(cat {at}/file) = two")).await;
         for mut copy in copies {
             copy.detach().await.unwrap();
