@@ -24,11 +24,16 @@ const COMMAND_RECONFIGURE: u8 = 3;
 const INDEX: u16 = 1;
 const SIZE_BYTES: u16 = 2;
 const BLOCK_SIZE_BYTES: u16 = 3;
+const TIMEOUT: u16 = 4;
 const SERVER_FLAGS: u16 = 5;
 const SOCKETS: u16 = 7;
 const BACKEND_IDENTIFIER: u16 = 10;
 const SOCKET_ITEM: u16 = 1;
 const SOCKET_FD: u16 = 1;
+/// Seconds that the kernel waits for an answer before it gives a connection up: a day. A disk may be slow
+/// for long, when its pool is full above all, and a server that has gone is noticed at once. Without a
+/// number of ours, the kernel gives one of several connections up after 30 s.
+const PATIENCE_S: u64 = 24 * 3600;
 /// Bytes of the largest answer: the control family describes a family in less.
 const ANSWER_LEN_MAX: usize = 8192;
 
@@ -69,11 +74,11 @@ pub fn connect(connect: &Connect<'_>) -> Result<PathBuf, Errno> {
             message.nested(SOCKET_ITEM, |item| item.u32(SOCKET_FD, fd))
         })
     };
-    // Without a timeout, a request waits as long as the server lives; without one for dead connections,
-    // everything fails at once when it does not.
+    // Without a timeout for dead connections, everything fails at once when the server has gone.
     let message = Message::new(family()?, COMMAND_CONNECT)
         .u64(SIZE_BYTES, connect.bytes)
         .u64(BLOCK_SIZE_BYTES, 512)
+        .u64(TIMEOUT, PATIENCE_S)
         .u64(SERVER_FLAGS, connect.flags.into())
         .text(BACKEND_IDENTIFIER, connect.token)
         .nested(SOCKETS, sockets);

@@ -58,12 +58,23 @@ async fn start(place: &Place, is_mounted: bool) -> Child {
     holder
 }
 
-/// Whether a child of the holder waits for its device, where no signal but the last one reaches it.
-fn has_a_waiting_child(holder: &Child) -> bool {
-    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let Some((_, after_name)) = stat.rsplit_once(") ") else { return false };
-        after_name.starts_with(&format!("D {} ", holder.id()))
+/// Whether a thread of the holder or of its children waits for the device, where no signal reaches it.
+fn waits(holder: &Child) -> bool {
+    let stat_of = |task: &Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(") ").map(|(_, after)| after.to_owned());
+        let mut fields = after_name.unwrap_or_default();
+        fields.truncate(fields.match_indices(' ').nth(1).map_or(0, |(at, _)| at));
+        fields
+    };
+    let id = holder.id().to_string();
+    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let is_child = stat_of(&process.path()).ends_with(&format!(" {id}"));
+        if !is_child && process.file_name() != id.as_str() {
+            return false;
+        }
+        let tasks = std::fs::read_dir(process.path().join("task")).into_iter().flatten().flatten();
+        tasks.into_iter().any(|task| stat_of(&task.path()).starts_with('D'))
     })
 }
 
@@ -167,7 +178,7 @@ async fn a_holder_whose_disk_has_stalled_can_be_killed_amid_a_detach() {
     for place in Place::all() {
         std::fs::write(place.dir.path().join("with-stall"), "").unwrap();
         let mut holder = start(&place, true).await;
-        eventually("a wait for the disk", || has_a_waiting_child(&holder)).await;
+        eventually("a wait for the disk", || waits(&holder)).await;
         holder.kill().unwrap();
         eventually("the end of the holder", || holder.try_wait().unwrap().is_some()).await;
         let path = place.record("mail");

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use disk::AnyDisk;
 use kernel_stubs::mount::MountHow;
 use kernel_stubs::mount_plan;
-use kernel_stubs::{AttachError, AttachRecord, Attachment};
+use kernel_stubs::{AttachError, AttachRecord, Attachment, Kind};
 
 use crate::support::{CountingDisk, Place, has, is_mounted, sh};
 
@@ -346,6 +346,28 @@ async fn an_error_of_the_disk_reaches_whoever_writes_and_detach_still_works() {
         let failed = attachment.detach().await;
         assert!(matches!(failed, Err(AttachError::Io { .. })), "a flush that failed was not told");
         disk.is_failing.store(false, Ordering::SeqCst);
+        attachment.detach().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_outlives_the_usual_patience_of_the_kernel() {
+    for place in Place::all() {
+        // The loop driver has none; NBD's is 30 s where nothing else was said.
+        if place.attacher.kind() != Kind::KernelNbd {
+            continue;
+        }
+        let disk = CountingDisk::new(16 * MIB);
+        let mut attachment = place.attach("mail", &disk).await;
+        disk.is_stalled.store(true, Ordering::SeqCst);
+        let device = attachment.device().display().to_string();
+        let read = tokio::spawn(async move {
+            sh(&format!("dd if={device} of=/dev/null bs=4k count=1 iflag=direct 2>&1")).await
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(45)).await;
+        assert!(!read.is_finished(), "a read was given up");
+        disk.go_on();
+        read.await.unwrap();
         attachment.detach().await.unwrap();
     }
 }

@@ -69,6 +69,13 @@ impl CountingDisk {
         self.sectors.store(len / SECTOR_LEN as u64, Ordering::SeqCst);
     }
 
+    /// Answers what was held back, and everything from now on.
+    pub fn go_on(&self) {
+        self.is_stalled.store(false, Ordering::SeqCst);
+        let held_back = std::mem::take(&mut *self.stalled.lock().unwrap());
+        self.submit(held_back);
+    }
+
     pub fn put(&self, start: u64, bytes: &[u8]) {
         self.write(start, bytes);
     }
