@@ -1,7 +1,7 @@
 //! Clean-up after a crash: takes away what the record of an attachment names and its holder left.
 //!
 //! Nothing is touched that is not ours: a loop device only if its backing file carries the record's
-//! token, a FUSE mount only if its source does, a file system only if it lies on such a device.
+//! token, an NBD device only if it was connected with it, a FUSE mount only if its source does, a file system only if it lies on such a device.
 //! Directories are removed only when they are empty. It can be run again at any time: what is gone
 //! already is passed over, what cannot go yet is named, and the record stays until nothing is left.
 
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
-use crate::attach::blocking;
-use crate::attach::fuse_loop::{SOURCE_PREFIX, wait_for_release};
+use crate::attach::fuse_loop::SOURCE_PREFIX;
+use crate::attach::release::until_gone;
+use crate::attach::{Kind, blocking, nbd};
 use crate::error::AttachError;
 use crate::loop_device;
 use crate::mount::{self, MountPoint};
@@ -49,7 +50,7 @@ pub async fn cleanup(path: &Path) -> Result<Cleanup, AttachError> {
     }
     let mut cleanup = Cleanup::default();
     if record.is_of_this_boot() {
-        for device in loop_device::backed_by(&record.token) {
+        for device in devices(&record) {
             clean_device(&record, &device, &mut cleanup).await?;
         }
         if let Some(dir) = record.fuse_dir.clone().filter(|_| cleanup.is_complete()) {
@@ -74,6 +75,15 @@ pub async fn cleanup(path: &Path) -> Result<Cleanup, AttachError> {
     Ok(cleanup)
 }
 
+/// The devices that carry the record's token.
+fn devices(record: &AttachRecord) -> Vec<PathBuf> {
+    match record.kind {
+        Kind::FuseLoop => loop_device::backed_by(&record.token),
+        Kind::KernelNbd => nbd::connected_as(&record.token),
+        Kind::Double => Vec::new(),
+    }
+}
+
 async fn clean_device(
     record: &AttachRecord,
     device: &Path,
@@ -94,13 +104,18 @@ async fn clean_device(
             dir.display()
         ));
     }
-    let cleared = device.to_owned();
-    if cleanup.is_complete() {
-        blocking("detach", move || loop_device::clear(&cleared)).await?;
-        match wait_for_release(device, &record.token).await {
-            Ok(()) => cleanup.done.push(format!("detached {}", device.display())),
-            Err(busy) => cleanup.left.push(format!("{busy}: it goes when they let go")),
-        }
+    if !cleanup.is_complete() {
+        return Ok(());
+    }
+    let (path, kind) = (device.to_owned(), record.kind);
+    blocking("detach", move || match kind {
+        Kind::KernelNbd => nbd::disconnect(&path).map_err(|e| AttachError::io("detach", &path, e)),
+        Kind::FuseLoop | Kind::Double => loop_device::clear(&path),
+    })
+    .await?;
+    match until_gone(device, |_| devices(record).iter().any(|one| one == device)).await {
+        Ok(()) => cleanup.done.push(format!("detached {}", device.display())),
+        Err(busy) => cleanup.left.push(format!("{busy}: it goes when they let go")),
     }
     Ok(())
 }

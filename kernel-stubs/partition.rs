@@ -1,6 +1,6 @@
 //! Partition tables: GPT and the four primary partitions of an MBR.
 //!
-//! Pure: bytes in, a table out. A GPT counts only with both its checksums right. Logical partitions of
+//! Pure but for one door, [`locate`]: bytes in, a table out. A GPT counts only with both its checksums right. Logical partitions of
 //! an MBR lie in a chain all over the disk and are not read.
 //!
 //! Source: UEFI Specification 2.10, 5.2.1 "Legacy Master Boot Record" and 5.3 "GUID Partition Table".
@@ -9,6 +9,10 @@ use std::fmt;
 
 use base::size::ByteSize;
 use base::units::{Extent, SECTOR_LEN};
+use disk::AnyDisk;
+
+use crate::error::AttachError;
+use crate::filesystem::{self, Found};
 
 /// Entries that a table may have; the usual number is 128.
 const ENTRIES_MAX: u32 = 1024;
@@ -52,6 +56,24 @@ impl fmt::Display for Table {
             write!(f, "{comma}{} ({})", one.number, ByteSize(one.extent.bytes()))?;
         }
         Ok(())
+    }
+}
+
+/// Finds the partition of this number on `disk`.
+///
+/// # Errors
+/// `Unmountable` where there is no table or no such partition, with what there is; `Disk` where the disk
+/// cannot be read.
+pub async fn locate(disk: &AnyDisk, number: u32) -> Result<Extent, AttachError> {
+    match filesystem::on_disk(disk).await? {
+        Found::Partitions(table) => table.find(number).ok_or_else(|| {
+            AttachError::Unmountable(format!(
+                "there is no partition {number}: the disk holds {table}"
+            ))
+        }),
+        found => Err(AttachError::Unmountable(format!(
+            "there is no partition {number}: the disk holds {found}, and no partition table"
+        ))),
     }
 }
 

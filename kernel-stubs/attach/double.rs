@@ -86,10 +86,7 @@ impl Attacher for Double {
             if let Availability::No(why) = self.availability() {
                 return Err(AttachError::Unavailable(why));
             }
-            if options.record.exists() {
-                let what = options.name.to_string();
-                return Err(AttachError::Busy { what, users: Vec::new() });
-            }
+            options.check_free()?;
             let device = {
                 let mut state = self.lock();
                 state.count += 1;

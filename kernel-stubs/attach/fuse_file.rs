@@ -286,12 +286,17 @@ impl Filesystem for DiskFile {
 /// What a `fallocate` asks of the disk; `None` where it asks for something that disks do not do.
 ///
 /// A punched hole must read as zeroes to the sector, and a discard may leave content where it does not
-/// fill a block. So whole blocks are discarded, and what is left at the two ends is zeroed.
+/// fill a block. So whole blocks are discarded, and what is left at the two ends is zeroed. Where blocks
+/// do not start on the grid of 4 KiB, as in a part of a disk, a discard would be a guess: all is zeroed.
 fn ops_of_fallocate(mode: i32, extent: Extent, geometry: &Geometry) -> Option<Vec<Op>> {
     let zero = |extent, keep| Op::WriteZeroes { extent, keep, durability: Durability::Volatile };
     let mode = mode & !libc::FALLOC_FL_KEEP_SIZE;
     match mode {
         libc::FALLOC_FL_PUNCH_HOLE => {
+            let is_on_grid = geometry.physical_block_len as usize >= BLOCK_LEN;
+            if !is_on_grid && !extent.is_empty() {
+                return Some(vec![zero(extent, Keep::Nothing)]);
+            }
             let block = u64::from(discard_len(geometry)) / SECTOR;
             let first = extent.start.next_multiple_of(block).min(extent.end());
             let end = (extent.end() - extent.end() % block).max(first);
@@ -444,6 +449,13 @@ mod tests {
             [(false, extent(3, 5)), (true, extent(8, 24)), (false, extent(32, 1))]
         );
         assert_eq!(punched(16, 0), []);
+    }
+
+    #[test]
+    fn a_hole_off_the_grid_of_blocks_is_only_zeroed() {
+        let part = Geometry { physical_block_len: 512, ..GEOMETRY };
+        let ops = ops_of_fallocate(libc::FALLOC_FL_PUNCH_HOLE, Extent::new(8, 16), &part);
+        assert!(matches!(ops.unwrap()[..], [Op::WriteZeroes { keep: Keep::Nothing, .. }]));
     }
 
     #[test]

@@ -9,18 +9,19 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use disk::AnyDisk;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use nix::mount::{MntFlags, umount2};
 
 use super::fuse_file::DiskFile;
-use super::{AttachOptions, Attacher, Attachment, Availability, Held, Kind, Pending, blocking};
+use super::release::{until_gone, when_unused};
+use super::{
+    AttachOptions, Attacher, Attachment, Availability, Held, Kind, Pending, blocking, keep,
+};
 use crate::error::AttachError;
 use crate::loop_device::{self, CONTROL};
 use crate::mount_table;
-use crate::process;
 use crate::record::AttachRecord;
 
 /// What the table of mounts shows as the source of such a file system, before the token.
@@ -31,11 +32,6 @@ const FUSE: &str = "/dev/fuse";
 const PR_SET_IO_FLUSHER: libc::c_int = 57;
 /// Threads that take requests in; they do not wait for answers, so few are enough.
 const THREADS: usize = 2;
-/// How often a device that somebody has open is looked at again before it is called busy, and how often
-/// it is when it was let go: 2 s in steps of `RELEASE_STEP`.
-const RELEASE_ATTEMPTS: usize = 40;
-const RELEASE_STEP: Duration = Duration::from_millis(50);
-
 /// Attaches by FUSE and a loop device.
 #[derive(Debug)]
 pub struct FuseLoop {
@@ -75,10 +71,7 @@ impl Attacher for FuseLoop {
             if let Availability::No(why) = self.availability() {
                 return Err(AttachError::Unavailable(why));
             }
-            if options.record.exists() {
-                let what = format!("the name {} (see {})", options.name, options.record.display());
-                return Err(AttachError::Busy { what, users: Vec::new() });
-            }
+            options.check_free()?;
             let mut record = AttachRecord::fresh(options.name.clone(), Kind::FuseLoop);
             let fuse_dir = blocking("attach", {
                 let run_dir = self.run_dir.clone();
@@ -100,21 +93,6 @@ impl Attacher for FuseLoop {
             let attachment = Attachment::new(Box::new(held), disk, record.clone(), &options);
             keep(attachment, &record, &options.record).await
         })
-    }
-}
-
-/// Writes the record of what is complete now, or takes it down again.
-async fn keep(
-    mut attachment: Attachment,
-    record: &AttachRecord,
-    path: &Path,
-) -> Result<Attachment, AttachError> {
-    match record.save(path) {
-        Ok(()) => Ok(attachment),
-        Err(error) => {
-            attachment.detach().await?;
-            Err(error)
-        }
     }
 }
 
@@ -244,53 +222,13 @@ impl Held for HeldLoop {
 
 impl HeldLoop {
     async fn release_loop(&self) -> Result<(), AttachError> {
-        let (device, token) = (self.device.clone(), self.token.clone());
-        if !loop_device::is_backed_by(&device, &token) {
+        let is_there = |device: &Path| loop_device::is_backed_by(device, &self.token);
+        if !is_there(&self.device) {
             return Ok(());
         }
-        for attempt in 1.. {
-            let device = device.clone();
-            let released = blocking("detach", move || {
-                check_unused(&device)?;
-                loop_device::release(&device)
-            });
-            match released.await {
-                // A look by udev or its like is soon over.
-                Err(AttachError::Busy { .. }) if attempt < RELEASE_ATTEMPTS => {
-                    tokio::time::sleep(RELEASE_STEP).await;
-                }
-                Err(error) => return Err(error),
-                Ok(()) => break,
-            }
-        }
-        wait_for_release(&self.device, &self.token).await
+        when_unused(&self.device, loop_device::release).await?;
+        until_gone(&self.device, is_there).await
     }
-}
-
-/// Waits until the last who had the device open has closed it: not for long, since only udev and its
-/// like are expected.
-pub(crate) async fn wait_for_release(device: &Path, token: &str) -> Result<(), AttachError> {
-    for _ in 0..RELEASE_ATTEMPTS {
-        if !loop_device::is_backed_by(device, token) {
-            return Ok(());
-        }
-        tokio::time::sleep(RELEASE_STEP).await;
-    }
-    let users = process::users_of_device(device);
-    Err(AttachError::Busy { what: device.display().to_string(), users })
-}
-
-fn check_unused(device: &Path) -> Result<(), AttachError> {
-    let mounts = mount_table::of_device(device)?;
-    if let Some(dir) = mounts.first() {
-        let what = format!("{}, mounted on {},", device.display(), dir.display());
-        return Err(AttachError::Busy { what, users: process::users_of_tree(dir) });
-    }
-    let users = process::users_of_device(device);
-    if users.is_empty() {
-        return Ok(());
-    }
-    Err(AttachError::Busy { what: device.display().to_string(), users })
 }
 
 /// Unmounts the FUSE file system and ends its threads.

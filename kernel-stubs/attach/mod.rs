@@ -8,8 +8,10 @@ mod attachment;
 pub mod double;
 mod fuse_file;
 pub mod fuse_loop;
+pub mod nbd;
+pub(crate) mod release;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use attachment::{Attachment, Held};
 
 use crate::error::AttachError;
+use crate::record::AttachRecord;
 
 /// An answer that comes later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AttachError>> + Send + 'a>>;
@@ -28,6 +31,8 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AttachError>> + 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// The kernel's NBD client.
+    KernelNbd,
     /// A file of a FUSE file system, under a loop device.
     FuseLoop,
     /// Nothing but this process: for tests.
@@ -54,6 +59,17 @@ pub struct AttachOptions {
     pub record: PathBuf,
 }
 
+impl AttachOptions {
+    /// Checks that nothing is attached, nor left from a crash, under this record.
+    fn check_free(&self) -> Result<(), AttachError> {
+        if self.record.exists() {
+            let what = format!("the name {} (see {})", self.name, self.record.display());
+            return Err(AttachError::Busy { what, users: Vec::new() });
+        }
+        Ok(())
+    }
+}
+
 /// One way to attach disks.
 pub trait Attacher: Send + Sync {
     /// Which way it is.
@@ -73,6 +89,12 @@ pub trait Attacher: Send + Sync {
     fn attach(&self, disk: AnyDisk, options: AttachOptions) -> Pending<'_, Attachment>;
 }
 
+/// All ways to attach to the kernel, the fastest first: `serve` serves NBD, and FUSE mounts lie below
+/// `run_dir`.
+pub fn all(serve: nbd::Serve, run_dir: PathBuf) -> [Arc<dyn Attacher>; 2] {
+    [Arc::new(nbd::KernelNbd::new(serve)), Arc::new(fuse_loop::FuseLoop::new(run_dir))]
+}
+
 /// The first of `attachers` that works here.
 ///
 /// # Errors
@@ -86,6 +108,21 @@ pub fn choose(attachers: &[Arc<dyn Attacher>]) -> Result<Arc<dyn Attacher>, Atta
         }
     }
     Err(AttachError::Unavailable(missing.join("; ")))
+}
+
+/// Writes the record of what is complete now, or takes it down again.
+async fn keep(
+    mut attachment: Attachment,
+    record: &AttachRecord,
+    path: &Path,
+) -> Result<Attachment, AttachError> {
+    match record.save(path) {
+        Ok(()) => Ok(attachment),
+        Err(error) => {
+            attachment.detach().await?;
+            Err(error)
+        }
+    }
 }
 
 /// Runs what waits for the kernel where it holds nobody up.

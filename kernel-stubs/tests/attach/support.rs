@@ -7,21 +7,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::nbd_server;
 use base::units::{BLOCK_LEN, SECTOR_LEN};
 use disk::{AnyDisk, Disk, DiskError, Done, Durability, Geometry, Op, Request};
-use kernel_stubs::attach::fuse_loop::FuseLoop;
+use kernel_stubs::Kind;
+use kernel_stubs::attach;
 use kernel_stubs::{
     AttachOptions, AttachRecord, Attacher, Attachment, Availability, loop_device, mount_table,
 };
 
 const SECTORS_PER_BLOCK: usize = BLOCK_LEN / SECTOR_LEN;
 
-/// A sparse disk in memory that counts what it is asked, and can be told to fail.
+/// A sparse disk in memory that counts what it is asked, and can be told to fail, or to answer nothing.
 pub struct CountingDisk {
     blocks: Mutex<BTreeMap<u64, Box<[u8]>>>,
     sectors: AtomicU64,
     is_read_only: bool,
     pub is_failing: AtomicBool,
+    pub is_stalled: AtomicBool,
+    stalled: Mutex<Vec<Request>>,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
     pub flushes: AtomicU64,
@@ -51,6 +55,8 @@ impl CountingDisk {
             sectors: AtomicU64::new(len / SECTOR_LEN as u64),
             is_read_only,
             is_failing: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
+            stalled: Mutex::new(Vec::new()),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -61,6 +67,17 @@ impl CountingDisk {
 
     pub fn grow(&self, len: u64) {
         self.sectors.store(len / SECTOR_LEN as u64, Ordering::SeqCst);
+    }
+
+    /// Answers what was held back, and everything from now on.
+    pub fn go_on(&self) {
+        self.is_stalled.store(false, Ordering::SeqCst);
+        let held_back = std::mem::take(&mut *self.stalled.lock().unwrap());
+        self.submit(held_back);
+    }
+
+    pub fn put(&self, start: u64, bytes: &[u8]) {
+        self.write(start, bytes);
     }
 
     pub fn allocated(&self) -> u64 {
@@ -114,7 +131,9 @@ impl CountingDisk {
                 Ok(Done::Read(buffer))
             }
             Op::Write { mut start, data, durability } => {
-                assert_eq!(durability, Durability::Volatile, "a loop device has no FUA");
+                if durability == Durability::Stable {
+                    self.flushes.fetch_add(1, Ordering::SeqCst);
+                }
                 self.writes.fetch_add(1, Ordering::SeqCst);
                 for payload in data {
                     self.write(start, &payload);
@@ -123,10 +142,10 @@ impl CountingDisk {
                 Ok(Done::Written)
             }
             Op::Discard { extent, .. } => {
-                assert!(extent.is_block_aligned(), "{extent:?}");
                 self.discarded_bytes.fetch_add(extent.bytes(), Ordering::SeqCst);
-                let run = extent.cover();
-                self.lock().retain(|block, _| *block < run.start || *block >= run.end());
+                // As the contract allows, content stays where a block is not filled.
+                let (first, end) = (extent.start.div_ceil(8), extent.end() / 8);
+                self.lock().retain(|block, _| *block < first || *block >= end);
                 Ok(Done::Discarded)
             }
             Op::WriteZeroes { extent, .. } => {
@@ -158,6 +177,9 @@ impl Disk for CountingDisk {
     }
 
     fn submit(&self, batch: Vec<Request>) {
+        if self.is_stalled.load(Ordering::SeqCst) {
+            return self.stalled.lock().unwrap().extend(batch);
+        }
         for Request { op, reply } in batch {
             reply.send(self.carry_out(op));
         }
@@ -167,20 +189,27 @@ impl Disk for CountingDisk {
 /// A directory to work in, with an attacher that works.
 pub struct Place {
     pub dir: tempfile::TempDir,
-    pub attacher: FuseLoop,
+    pub attacher: Arc<dyn Attacher>,
+}
+
+/// All ways to attach to a kernel, with FUSE mounts below `dir`.
+pub fn attachers(dir: &Path) -> [Arc<dyn Attacher>; 2] {
+    attach::all(Arc::new(nbd_server::serve), dir.join("run"))
 }
 
 impl Place {
-    /// `None`, and a loud line, where this host cannot attach.
-    pub fn find() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let attacher = FuseLoop::new(dir.path().join("run"));
-        if let Availability::No(why) = attacher.availability() {
-            assert!(std::env::var_os("TIDEMARK_REQUIRE_ATTACH").is_none(), "cannot attach: {why}");
-            eprintln!("SKIPPED, NOTHING WAS TESTED: this host cannot attach: {why}");
-            return None;
+    /// A place for each way that this host has, and a loud line for each that it has not.
+    pub fn all() -> Vec<Self> {
+        let mut places = Vec::new();
+        for index in 0..2 {
+            let dir = tempfile::tempdir().unwrap();
+            let attacher = Arc::clone(&attachers(dir.path())[index]);
+            match attacher.availability() {
+                Availability::Yes => places.push(Self { dir, attacher }),
+                Availability::No(why) => missing(&format!("{:?}", attacher.kind()), &why),
+            }
         }
-        Some(Self { dir, attacher })
+        places
     }
 
     pub fn record(&self, name: &str) -> PathBuf {
@@ -207,18 +236,29 @@ impl Drop for Place {
     fn drop(&mut self) {
         for entry in std::fs::read_dir(self.dir.path().join("records")).into_iter().flatten() {
             let Ok(record) = AttachRecord::load(&entry.unwrap().path()) else { continue };
-            for device in loop_device::backed_by(&record.token) {
-                let of_it = mount_table::of_device(&device).unwrap_or_default();
+            for device in record.device.iter().filter(|device| is_there(device, &record.token)) {
+                let of_it = mount_table::of_device(device).unwrap_or_default();
                 for dir in of_it {
                     let _ = Command::new("umount").arg("-l").arg(dir).status();
                 }
-                let _ = Command::new("losetup").arg("-d").arg(device).status();
+                let [program, flag] = match record.kind {
+                    Kind::KernelNbd => ["nbd-client", "-d"],
+                    _ => ["losetup", "-d"],
+                };
+                let _ = Command::new(program).arg(flag).arg(device).status();
             }
             if let Some(dir) = record.fuse_dir {
                 let _ = Command::new("umount").arg("-l").arg(dir).status();
             }
         }
     }
+}
+
+/// Whether a device is there with this token.
+pub fn is_there(device: &Path, token: &str) -> bool {
+    let name = device.file_name().unwrap();
+    let backend = std::fs::read_to_string(Path::new("/sys/block").join(name).join("backend"));
+    loop_device::is_backed_by(device, token) || backend.is_ok_and(|text| text.trim() == token)
 }
 
 /// Runs a shell command in a process of its own and gives what it printed.
@@ -240,11 +280,16 @@ pub fn has(program: &str) -> bool {
     let found = Command::new("sh").arg("-c").arg(format!("command -v {program}")).output();
     let is_there = found.is_ok_and(|out| out.status.success());
     if !is_there {
-        let is_required = std::env::var_os("TIDEMARK_REQUIRE_ATTACH").is_some();
-        assert!(!is_required, "{program} is not installed");
-        eprintln!("SKIPPED, NOTHING WAS TESTED: {program} is not installed");
+        missing(program, "it is not installed");
     }
     is_there
+}
+
+/// Fails where `TIDEMARK_REQUIRE_ATTACH` names what is missing, and else says so.
+fn missing(what: &str, why: &str) {
+    let required = std::env::var("TIDEMARK_REQUIRE_ATTACH").unwrap_or_default();
+    assert!(!required.split(',').any(|one| one == what), "{what}: {why}");
+    eprintln!("SKIPPED, NOTHING WAS TESTED WITH {what}: {why}");
 }
 
 pub fn is_mounted(dir: &Path) -> bool {
