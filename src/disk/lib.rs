@@ -31,12 +31,20 @@
 
 pub mod answer;
 pub mod buffer;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod directory;
 pub mod error;
+pub mod file;
 pub mod mem;
 pub mod request;
 pub mod shelf;
 pub mod sim;
+pub mod slice;
+pub mod stats;
 
+mod adopt;
+mod relay;
 mod sparse;
 
 use std::sync::Arc;
@@ -45,11 +53,15 @@ use base::units::Extent;
 
 pub use answer::{Answer, Answers, Done, Reply};
 pub use buffer::{Buffer, Payload};
+pub use directory::{DataEngine, DirectoryOptions, DirectoryShelf};
 pub use error::DiskError;
+pub use file::{Caching, EngineKind, FileDisk, FileOptions};
 pub use mem::{MemDisk, MemShelf};
 pub use request::{Durability, Keep, MapExtent, MapKind, Op, Request};
 pub use shelf::{Shelf, Space, Usage};
 pub use sim::{SimDisk, SimShelf, SimWorld};
+pub use slice::SliceDisk;
+pub use stats::{Stats, StatsDisk};
 
 /// What a disk is like. Only the capacity may change while it is open, and only upwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,7 @@ impl Disk for SimDisk {
 
     fn submit(&self, batch: Vec<Request>) {
         self.world.with(|machine| machine.submit(self.handle, batch));
+        self.world.wake();
     }
 }
 

@@ -232,8 +232,12 @@ impl SimWorld {
                 reply.send(answer);
             }
         }
-        self.0.has_work.notify_one();
         result
+    }
+
+    /// Wakes whoever pumps.
+    pub(super) fn wake(&self) {
+        self.0.has_work.notify_one();
     }
 
     /// The path of a disk that lies elsewhere.
