@@ -156,11 +156,6 @@ impl Doors {
         current.listeners.iter().map(door).collect()
     }
 
-    /// The server behind them, for connections that do not come through a listener.
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
     /// Who is connected, oldest first.
     pub fn sessions(&self) -> Vec<SessionStatus> {
         self.server.sessions().into_iter().map(SessionStatus::from).collect()

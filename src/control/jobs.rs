@@ -121,11 +121,13 @@ struct Job {
     outcome: Mutex<Outcome>,
 }
 
+type Table = BTreeMap<u64, (Arc<Job>, JoinHandle<()>)>;
+
 /// All jobs.
 pub struct Jobs {
     clock: Arc<dyn Clock>,
     next: AtomicU64,
-    table: Mutex<BTreeMap<u64, (Arc<Job>, JoinHandle<()>)>>,
+    table: Mutex<Table>,
 }
 
 impl Jobs {
@@ -219,7 +221,7 @@ impl Jobs {
         found.ok_or(ControlError::UnknownJob(id))
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<u64, (Arc<Job>, JoinHandle<()>)>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -248,7 +250,7 @@ where
     *job.outcome() = Outcome::Ended { at_ms: clock.wall_ms(), result, progress };
 }
 
-fn forget_old(table: &mut BTreeMap<u64, (Arc<Job>, JoinHandle<()>)>) {
+fn forget_old(table: &mut Table) {
     let ended: Vec<u64> =
         table.iter().filter(|(_, (job, _))| !job.is_running()).map(|(id, _)| *id).collect();
     for id in ended.iter().take(ended.len().saturating_sub(JOBS_KEPT_MAX)) {

@@ -2,10 +2,12 @@
 //!
 //! `office` runs an appliance within the test, on memory; `process` starts the built programs. What can
 //! be shown with the first is not shown with the second.
+#![expect(clippy::unwrap_used, reason = "what helps a test fails it")]
 
 mod api;
 mod attach;
 mod cli;
+mod contexts;
 mod doors;
 mod http;
 mod life;

@@ -25,7 +25,7 @@ pub fn programs() -> &'static Path {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().and_then(Path::parent).unwrap().to_owned();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "--package", "tidemark", "--bins"]);
+        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
         if profile.file_name().is_some_and(|name| name == "release") {
             build.arg("--release");

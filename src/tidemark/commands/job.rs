@@ -1,6 +1,6 @@
 //! `job`.
 
-use control::status::JobStatus;
+use control::status::{JobState, JobStatus};
 
 use super::Desk;
 use super::volume::word;
@@ -41,7 +41,10 @@ fn job_table(jobs: &[JobStatus], now_ms: u64) -> String {
             job.kind.to_string(),
             job.of.to_string(),
             word(&job.state),
-            percent(job.done_bytes, job.total_bytes),
+            match job.state {
+                JobState::Done => percent(1, 1),
+                _ => percent(job.done_bytes, job.total_bytes),
+            },
             time(job.started_ms, now_ms),
         ]
     });

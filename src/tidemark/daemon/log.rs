@@ -9,7 +9,9 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::args::LogFormat;
 
-const DEFAULT_LEVEL: &str = "info";
+/// The FUSE library warns of what is no trouble: requests that every server refuses, and mounts that are
+/// gone already when it looks.
+const DEFAULT_LEVEL: &str = "info,fuser=error";
 
 /// What is logged, to be changed while it runs.
 pub(super) struct Level {

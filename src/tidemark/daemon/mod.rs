@@ -37,7 +37,7 @@ fn start(args: &DaemonArgs) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ControlError::state("start the runtime", &error))?;
     let run = run::Run { state, overrides, level, is_quickstart: args.quickstart };
-    runtime.block_on(run.to_the_end(config))
+    runtime.block_on(run.live(config))
 }
 
 /// Ends the process at once: what was answered is in the journal, and the next start recovers it.

@@ -43,7 +43,7 @@ impl Run {
     ///
     /// # Errors
     /// Why it did not start, or did not stop clean.
-    pub(super) async fn to_the_end(self, config: Config) -> Result<(), ControlError> {
+    pub(super) async fn live(self, config: Config) -> Result<(), ControlError> {
         let mut signals = Signals::catch()?;
         let starting = Appliance::start(self.state.clone(), config, World::system());
         let appliance = tokio::select! {
