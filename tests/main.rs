@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod crash;
+mod daemon;
 mod model;
 mod oracle;
 mod tidy;

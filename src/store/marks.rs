@@ -46,29 +46,32 @@ impl Pool {
         let group = (distinct.len() > 1).then(|| Id::fresh(&*self.world.rng));
         let taken_ms = self.world.clock.wall_ms();
         let (sender, receiver) = oneshot::channel();
-        let core = self.lock();
-        let mut marks = Vec::new();
-        for name in distinct {
-            let entry = core.registry.named(name)?;
-            check_markable(&core, entry)?;
-            if entry.mark_named(&request.name).is_some() {
-                return Err(StoreError::NameTaken(format!("{name}@{}", request.name)));
+        // The guard must not live across the await, not even moved away: the future is sent around.
+        let taken: Vec<(u32, u64)> = {
+            let core = self.lock();
+            let mut marks = Vec::new();
+            for name in distinct {
+                let entry = core.registry.named(name)?;
+                check_markable(&core, entry)?;
+                if entry.mark_named(&request.name).is_some() {
+                    return Err(StoreError::NameTaken(format!("{name}@{}", request.name)));
+                }
+                let mark = MarkEntry {
+                    id: Id::fresh(&*self.world.rng),
+                    name: request.name.clone(),
+                    taken_ms,
+                    sectors: entry.sectors,
+                    grade: request.grade,
+                    proof: Proof::default(),
+                    is_held: false,
+                    group,
+                };
+                marks.push((entry.number, entry.next_sequence, mark));
             }
-            let mark = MarkEntry {
-                id: Id::fresh(&*self.world.rng),
-                name: request.name.clone(),
-                taken_ms,
-                sectors: entry.sectors,
-                grade: request.grade,
-                proof: Proof::default(),
-                is_held: false,
-                group,
-            };
-            marks.push((entry.number, entry.next_sequence, mark));
-        }
-        let taken: Vec<_> =
-            marks.iter().map(|(volume, sequence, _)| (*volume, *sequence)).collect();
-        self.append_event(core, Event::Marked { marks }, Waiter::Task(sender), |_| ())?;
+            let taken = marks.iter().map(|(volume, sequence, _)| (*volume, *sequence)).collect();
+            self.append_event(core, Event::Marked { marks }, Waiter::Task(sender), |_| ())?;
+            taken
+        };
         receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
         let core = self.lock();
         Ok(taken

@@ -52,8 +52,21 @@ impl Pool {
 
     async fn roll_back(&self, to: &MarkRef) -> Result<RollbackStatus, StoreError> {
         self.make_room_for_a_mark(&to.volume).await?;
-        let taken_ms = self.world.clock.wall_ms();
         let (sender, receiver) = oneshot::channel();
+        let name = self.begin_rollback(to, Waiter::Task(sender))?;
+        receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
+        self.work.notify_one();
+        let core = self.lock();
+        let status = crate::volumes::rollback_status(&core, core.registry.named(&to.volume)?);
+        let done =
+            RollbackStatus { to: to.mark.clone(), safety: name, done_blocks: 0, total_blocks: 0 };
+        Ok(status.unwrap_or(done))
+    }
+
+    /// Puts the rollback and its safety mark into the order; gives the name of that mark. Apart from
+    /// the waiting, because the guard must not live across it.
+    fn begin_rollback(&self, to: &MarkRef, waiter: Waiter) -> Result<Name, StoreError> {
+        let taken_ms = self.world.clock.wall_ms();
         let core = self.lock();
         let (entry, sequence) = core.registry.mark(to)?;
         if entry.copying_rollback().is_some() {
@@ -74,18 +87,12 @@ impl Pool {
             group: None,
         };
         let event = Event::RolledBack { volume, to: sequence, safety, mark };
-        self.append_event(core, event, Waiter::Task(sender), |core| {
+        self.append_event(core, event, waiter, |core| {
             if let Some(live) = core.volumes.get_mut(&volume) {
                 live.copied = (0, 0);
             }
         })?;
-        receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
-        self.work.notify_one();
-        let core = self.lock();
-        let status = crate::volumes::rollback_status(&core, core.registry.named(&to.volume)?);
-        let done =
-            RollbackStatus { to: to.mark.clone(), safety: name, done_blocks: 0, total_blocks: 0 };
-        Ok(status.unwrap_or(done))
+        Ok(name)
     }
 
     /// Copies a bounded part of what a rollback or a promotion must; false where there is none.

@@ -45,6 +45,15 @@ impl Pool {
 
     async fn drop_oldest(&self, number: u32) -> Result<bool, StoreError> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        if !self.begin_drop_oldest(number, Waiter::Task(sender))? {
+            return Ok(false);
+        }
+        receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
+        Ok(true)
+    }
+
+    /// Puts the removal into the order. Apart from the waiting, because the guard must not live across it.
+    fn begin_drop_oldest(&self, number: u32, waiter: Waiter) -> Result<bool, StoreError> {
         let core = self.lock();
         let Some(entry) = core.registry.get(number) else { return Ok(false) };
         if entry.policies.when_store_full == StoreFullPolicy::ProtectMarks {
@@ -55,14 +64,13 @@ impl Pool {
         let mark = format!("{}@{}", entry.name, name.unwrap_or_default());
         tracing::warn!(%mark, "the store is full: removing the oldest mark that may go");
         let event = Event::MarkRemoved { volume: number, sequence };
-        self.append_event(core, event, Waiter::Task(sender), |core| {
+        self.append_event(core, event, waiter, |core| {
             let text = format!(
                 "the store was full, so the mark {mark} was removed; add space where the pool lies, or keep fewer marks"
             );
             core.warnings.insert("store full".to_owned(), text);
             core.look_for_space_of(number, sequence);
         })?;
-        receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
         Ok(true)
     }
 

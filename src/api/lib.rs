@@ -1,0 +1,15 @@
+//! Reception: the appliance over HTTP and JSON, under `/api/v1`, for the command line and the console.
+//!
+//! Handlers are thin: they turn a request into a call of the office and its answer into JSON. Nothing
+//! else in the house knows HTTP. Errors are problem details (RFC 9457).
+
+#![forbid(unsafe_code)]
+
+pub mod extract;
+pub mod model;
+pub mod problem;
+pub mod routes;
+pub mod server;
+
+pub use problem::Problem;
+pub use server::serve;

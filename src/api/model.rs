@@ -1,0 +1,137 @@
+//! What requests carry. Answers are the office's status types as they are.
+
+use std::path::PathBuf;
+
+use base::name::Name;
+use base::size::ByteSize;
+use control::status::{DiskRef, Grade, MarksFullPolicy, StoreFullPolicy, SyncPolicy};
+use serde::{Deserialize, Serialize};
+
+/// `POST /volumes`: a thin volume of a size, or one that adopts the disk at a path.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewVolume {
+    /// Its name.
+    pub name: Name,
+    /// Bytes of a thin volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteSize>,
+    /// The disk to adopt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<PathBuf>,
+}
+
+/// `PATCH /volumes/{name}`: what is left out stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VolumeChange {
+    /// A larger size, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteSize>,
+    /// What an answer to a write promises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncPolicy>,
+    /// What happens at the 257th mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_marks_full: Option<MarksFullPolicy>,
+    /// What happens when there is no room to preserve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_store_full: Option<StoreFullPolicy>,
+}
+
+/// `POST /marks`: of one volume or view, or of several at one instant.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMark {
+    /// Which.
+    pub volumes: Vec<Name>,
+    /// Its name; without one, the moment in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// How consistent the caller has made the volumes.
+    #[serde(default)]
+    pub grade: Grade,
+}
+
+/// `POST /groups/{name}/marks`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewGroupMark {
+    /// Its name; without one, the moment in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// How consistent the caller has made the volumes.
+    pub grade: Grade,
+}
+
+/// `PATCH /volumes/{name}/marks/{mark}`: what is left out stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarkChange {
+    /// Another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Whether it is kept from being thinned and removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_held: Option<bool>,
+}
+
+/// `POST /volumes/{name}/rollback`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRollback {
+    /// To which mark.
+    pub mark: Name,
+}
+
+/// `POST /views`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewView {
+    /// Its name.
+    pub name: Name,
+    /// The mark that it shows, as `VOLUME@MARK`.
+    pub of: base::name::MarkRef,
+}
+
+/// `POST /groups`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewGroup {
+    /// Its name.
+    pub name: Name,
+    /// Its members.
+    pub volumes: Vec<Name>,
+}
+
+/// `POST /attachments`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAttachment {
+    /// `VOLUME`, `VOLUME@MARK` or `view/VIEW`.
+    pub of: DiskRef,
+    /// Where to mount its file system; without one it is only a block device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<PathBuf>,
+    /// Whether it takes no changes. Marks never do.
+    #[serde(default)]
+    pub is_read_only: bool,
+    /// The partition to mount, counted from 1, where the disk has a partition table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+}
+
+/// What may stand after the question mark of a request that takes something away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Removal {
+    /// Whether sessions that have it open are ended.
+    pub force: bool,
+}
+
+/// The answer to a request that took something away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// What is gone.
+    pub removed: String,
+}

@@ -1,0 +1,83 @@
+//! Errors as the API tells them: problem details with a code for machines and a way out for people.
+//!
+//! Source: RFC 9457.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use control::status::Failure;
+use control::{ControlError, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+/// The content type of a problem.
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+
+/// A problem.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem, as a URN.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind as one word, and what is wrong and what to do about it.
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(status: StatusCode, title: &str, failure: Failure) -> Self {
+        Self {
+            kind: format!("urn:tidemark:problem:{}", failure.code),
+            title: title.into(),
+            status: status.as_u16(),
+            failure,
+        }
+    }
+
+    /// A request that cannot be understood.
+    pub fn bad_request(status: StatusCode, detail: impl Into<String>) -> Self {
+        let failure = Failure { code: "invalid".into(), detail: detail.into(), way_out: None };
+        Self::new(status, "The request makes no sense", failure)
+    }
+
+    /// No such address.
+    pub fn no_route() -> Self {
+        let failure = Failure {
+            code: "not-found".into(),
+            detail: "there is nothing at this address of the API".into(),
+            way_out: Some("see whether the program that asked fits this version".into()),
+        };
+        Self::new(StatusCode::NOT_FOUND, "Not found", failure)
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let (status, title) = match error.kind() {
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "In the way of something else"),
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "The request makes no sense"),
+            ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+            ErrorKind::Damaged => (StatusCode::INTERNAL_SERVER_ERROR, "Damaged"),
+            ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "It did not work"),
+        };
+        if status.is_server_error() {
+            tracing::error!(%error, "request failed");
+        }
+        Self::new(status, title, Failure::of(&error))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let kind = HeaderValue::from_static(PROBLEM_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}

@@ -1,0 +1,68 @@
+//! The addresses of the API, one noun a file.
+
+mod attachments;
+mod doors;
+mod groups;
+mod jobs;
+mod marks;
+mod views;
+mod volumes;
+
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router, extract::State};
+use control::status::ApplianceStatus;
+use control::volumes::Sessions;
+use control::{Appliance, ControlError};
+
+use crate::model::Removal;
+use crate::problem::Problem;
+
+/// What every handler has.
+type Office = State<Arc<Appliance>>;
+/// What every handler gives.
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// All routes below `/api/v1`.
+pub fn all() -> Router<Arc<Appliance>> {
+    Router::new()
+        .route("/status", get(status))
+        .merge(volumes::routes())
+        .merge(marks::routes())
+        .merge(views::routes())
+        .merge(groups::routes())
+        .merge(doors::routes())
+        .merge(attachments::routes())
+        .merge(jobs::routes())
+}
+
+async fn status(State(office): Office) -> Json<ApplianceStatus> {
+    Json(office.status())
+}
+
+/// Carries a change through to its end even where the client goes away meanwhile: a handler's future is
+/// dropped then, and a change must not be left half done by that.
+async fn to_the_end<T, W>(work: W) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, ControlError>> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => {
+            tracing::error!(%error, "a request broke off");
+            Err(ControlError::State {
+                what: "answer the request".into(),
+                why: "it broke off; the log says where".into(),
+            }
+            .into())
+        }
+    }
+}
+
+impl From<Removal> for Sessions {
+    fn from(removal: Removal) -> Self {
+        if removal.force { Self::End } else { Self::Respect }
+    }
+}

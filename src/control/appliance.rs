@@ -1,0 +1,318 @@
+//! One appliance: a state directory, the pool in it, and everything that uses that pool.
+//!
+//! Order of a life: the state directory is taken, what a dead daemon left attached is cleaned up, the
+//! pool is opened, the doors open. It ends in the opposite order. What an operation is allowed to do is
+//! decided in `volumes`, `marks`, `views`, `groups`; this file only holds it together.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base::clock::Clock;
+use disk::Shelf;
+use kernel_stubs::Attacher;
+use kernel_stubs::attach::fuse_loop::FuseLoop;
+use store::{Pool, World};
+use tokio::task::JoinHandle;
+
+use crate::attachments::Attachments;
+use crate::config::Config;
+use crate::doors::{Doors, SessionStatus};
+use crate::error::ControlError;
+use crate::exports::PoolExports;
+use crate::inspect::open_shelf;
+use crate::jobs::Jobs;
+use crate::state::{StateDir, StateLock};
+use crate::status::{self, ApplianceStatus, ExportStatus, Trouble};
+use crate::uses::{Closing, Scope, Uses};
+use crate::volumes::Sessions;
+
+/// A running appliance.
+pub struct Appliance {
+    state: StateDir,
+    lock: StateLock,
+    clock: Arc<dyn Clock>,
+    started_ms: u64,
+    config: Mutex<Config>,
+    waiting_for_restart: Mutex<Vec<String>>,
+    pool: Arc<Pool>,
+    background: Mutex<Option<JoinHandle<()>>>,
+    uses: Uses,
+    exports: Arc<PoolExports>,
+    doors: Doors,
+    attachments: Attachments,
+    jobs: Jobs,
+}
+
+/// Where an appliance lives and what it may use of its host.
+pub struct Site {
+    /// The state directory.
+    pub state: StateDir,
+    /// The right to use it.
+    pub lock: StateLock,
+    /// Where the pool lies.
+    pub shelf: Arc<dyn Shelf>,
+    /// Ways to attach disks to this host, best first.
+    pub attachers: Vec<Arc<dyn Attacher>>,
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reloaded {
+    /// What counts only after a restart, in words.
+    pub needs_restart: Vec<String>,
+}
+
+impl Appliance {
+    /// Starts the appliance of a state directory, and makes a pool there at the first start. Must be
+    /// called within a runtime. When it returns, clients can come in.
+    ///
+    /// # Errors
+    /// `StateInUse` where another daemon has it, `Listen` where an address is taken, or what the store
+    /// says about the pool. A volume that does not open is no error: the others must not wait for it.
+    pub async fn start(
+        state: StateDir,
+        config: Config,
+        world: World,
+    ) -> Result<Arc<Self>, ControlError> {
+        let lock = state.take()?;
+        let shelf = open_shelf(&state.pool())?;
+        // Absolute, because the kernel shows it to people in its table of mounts.
+        let mounts =
+            std::path::absolute(state.attachments()).unwrap_or_else(|_| state.attachments());
+        let attachers: Vec<Arc<dyn Attacher>> = vec![Arc::new(FuseLoop::new(mounts.join("run")))];
+        Self::start_at(Site { state, lock, shelf, attachers }, config, world).await
+    }
+
+    /// Starts an appliance on what it is given, as [`Appliance::start`] does.
+    ///
+    /// # Errors
+    /// As [`Appliance::start`].
+    pub async fn start_at(
+        site: Site,
+        config: Config,
+        world: World,
+    ) -> Result<Arc<Self>, ControlError> {
+        let Site { state, lock, shelf, attachers } = site;
+        if state.is_open_to_others() {
+            tracing::warn!(dir = %state.path().display(), "others may enter the state directory; `chmod 700` keeps them out");
+        }
+        let clock = Arc::clone(&world.clock);
+        let attachments = Attachments::new(state.attachments(), attachers, Arc::clone(&clock));
+        attachments.clean_up().await;
+        let options = config.pool_options();
+        if !Pool::exists(&shelf).await? {
+            Pool::create(&shelf, &options, &world).await?;
+            tracing::info!(dir = %state.pool().display(), "made a new pool");
+        }
+        let pool = Pool::open(shelf, options, world).await?;
+        let background = tokio::spawn(Arc::clone(&pool).run());
+        let uses = Uses::default();
+        let default_export = config.nbd.default_export.clone();
+        let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
+        let opened = Doors::open(Arc::clone(&exports), &config.nbd, Arc::clone(&clock)).await;
+        let doors = match opened {
+            Ok(doors) => doors,
+            Err(error) => {
+                close_pool(&pool, background).await?;
+                return Err(error);
+            }
+        };
+        let appliance = Self {
+            lock,
+            started_ms: clock.wall_ms(),
+            config: Mutex::new(config),
+            waiting_for_restart: Mutex::default(),
+            pool,
+            background: Mutex::new(Some(background)),
+            uses,
+            exports,
+            doors,
+            attachments,
+            jobs: Jobs::new(Arc::clone(&clock)),
+            clock,
+            state,
+        };
+        appliance.watch_what_goes_on();
+        Ok(Arc::new(appliance))
+    }
+
+    /// What the store was still copying when the last daemon ended goes on; so do the jobs.
+    fn watch_what_goes_on(&self) {
+        for volume in self.pool.volumes() {
+            if volume.rollback.is_some()
+                && let Err(error) = self.watch_rollback(&volume.name)
+            {
+                tracing::warn!(volume = %volume.name, %error, "watch a rollback");
+            }
+        }
+        for view in self.pool.views() {
+            if view.promotion.is_some()
+                && let Err(error) = self.watch_promotion(&view.name)
+            {
+                tracing::warn!(view = %view.name, %error, "watch a promotion");
+            }
+        }
+    }
+
+    /// Takes another configuration, as far as that goes without a restart: doors, certificates and the
+    /// default export. Sessions go on.
+    ///
+    /// # Errors
+    /// `Listen` or `Config` where a door cannot be had as asked; the others are as asked then.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, ControlError> {
+        self.exports.set_default(config.nbd.default_export.clone());
+        let opened = self.doors.reload(&config.nbd).await;
+        let needs_restart = self.config().needs_restart(&config);
+        self.waiting().clone_from(&needs_restart);
+        // The pool's choices stay those it was opened with, so that what waits is told until it counts.
+        let mut current = self.config();
+        current.nbd = config.nbd;
+        current.log = config.log;
+        opened.map(|()| Reloaded { needs_restart })
+    }
+
+    /// Ends everything in order: sessions, attachments, jobs, then the pool, which has nothing to recover
+    /// at the next start.
+    ///
+    /// # Errors
+    /// What the store says where it could not close clean; nothing that was answered is lost then
+    /// either, the next start recovers it from the journal.
+    pub async fn stop(&self) -> Result<(), ControlError> {
+        self.doors.close().await;
+        self.attachments.detach_all().await;
+        self.jobs.stop().await;
+        self.state.remove_socket(&self.lock);
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match background {
+            Some(background) => close_pool(&self.pool, background).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the API's socket.
+    ///
+    /// # Errors
+    /// `State`, with what the operating system says.
+    pub fn bind_socket(&self) -> Result<std::os::unix::net::UnixListener, ControlError> {
+        self.state.bind_socket(&self.lock)
+    }
+
+    /// The appliance as a whole.
+    pub fn status(&self) -> ApplianceStatus {
+        let (pool, volumes, views) = (self.pool.status(), self.pool.volumes(), self.pool.views());
+        let mut troubles = status::troubles(&pool, &volumes, &views);
+        troubles.extend(self.waiting().iter().map(|what| Trouble {
+            of: "configuration".into(),
+            what: what.clone(),
+            is_failure: false,
+        }));
+        if self.has_background_ended() {
+            let what =
+                "the pool's background work has ended; the log says why. Start the daemon again";
+            troubles.insert(0, Trouble { of: "pool".into(), what: what.into(), is_failure: true });
+        }
+        ApplianceStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started_ms: self.started_ms,
+            now_ms: self.clock.wall_ms(),
+            state_dir: self.state.path().display().to_string(),
+            pool,
+            volumes,
+            views,
+            doors: self.doors.status(),
+            sessions: self.doors.sessions().len(),
+            attachments: self.attachments.list(),
+            jobs_running: self.jobs.running(),
+            troubles,
+        }
+    }
+
+    /// What clients may open.
+    pub fn exports(&self) -> Vec<ExportStatus> {
+        let open: Vec<String> =
+            self.doors.sessions().into_iter().map(|session| session.export).collect();
+        self.exports.status(&open)
+    }
+
+    /// Who is connected.
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        self.doors.sessions()
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// `UnknownSession`.
+    pub fn end_session(&self, id: u64) -> Result<(), ControlError> {
+        self.doors.end(id)
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// What is attached to this host.
+    pub fn attachments(&self) -> &Attachments {
+        &self.attachments
+    }
+
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Lets nobody into these disks any more, after those inside have left or, where that is wanted,
+    /// were sent away.
+    pub(crate) async fn close_off(
+        &self,
+        scope: Scope,
+        them: Sessions,
+    ) -> Result<Closing, ControlError> {
+        if them == Sessions::End {
+            let of = |session: &SessionStatus| session.export.parse().ok();
+            let inside = self.doors.sessions().into_iter();
+            for session in
+                inside.filter(|session| of(session).is_some_and(|disk| scope.covers(&disk)))
+            {
+                // One that has just ended by itself is as good.
+                let _ = self.doors.end(session.id);
+            }
+        }
+        self.uses.close(scope).await
+    }
+
+    fn has_background_ended(&self) -> bool {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        background.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<String>> {
+        self.waiting_for_restart.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn close_pool(pool: &Pool, background: JoinHandle<()>) -> Result<(), ControlError> {
+    let closed = pool.close().await;
+    if let Err(error) = background.await {
+        tracing::error!(%error, "the pool's background work broke off");
+    }
+    Ok(closed?)
+}

@@ -1,0 +1,277 @@
+//! Looks at what the daemon needs of this machine and says what is missing and what to do. Needs no
+//! daemon and changes nothing, but for a file that it makes and removes in the state directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base::clock::Clock;
+use base::size::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::state::StateDir;
+
+/// Free space below which a pool has no room for its journal.
+const FREE_FAIL: u64 = 256 << 20;
+/// Free space below which little can be preserved.
+const FREE_WARN: u64 = 4 << 30;
+/// Open files that a few hundred sessions and volumes need.
+const OPEN_FILES_WARN: u64 = 4096;
+/// Milliseconds since 1970 before which no clock that was ever set can be: the year 2025.
+const EARLIEST_MS: u64 = 1_735_689_600_000;
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, but less well, or something that may not be needed does not.
+    Warn,
+    /// The daemon cannot work so.
+    Fail,
+}
+
+/// A check and how it ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &str, found: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Ok, found: found.into(), way_out: None }
+    }
+
+    fn warn(name: &str, found: impl Into<String>, way_out: impl Into<String>) -> Self {
+        let way_out = Some(way_out.into());
+        Self { name: name.into(), verdict: Verdict::Warn, found: found.into(), way_out }
+    }
+
+    fn fail(name: &str, found: impl Into<String>, way_out: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, ..Self::warn(name, found, way_out) }
+    }
+}
+
+/// Looks at everything.
+pub fn examine(state: &StateDir, clock: &dyn Clock) -> Vec<Check> {
+    let mut checks = vec![daemon(state), permissions(state)];
+    match existing(state.path()) {
+        Some(dir) => checks.extend([free_space(&dir), direct_io(&dir)]),
+        None => checks.push(Check::fail(
+            "state directory",
+            format!("no part of {} is there", state.path().display()),
+            "choose a directory that can be made, with --state",
+        )),
+    }
+    checks.extend([io_uring(), open_files(), time(state, clock), attaching()]);
+    checks
+}
+
+fn daemon(state: &StateDir) -> Check {
+    let name = "daemon";
+    match state.running() {
+        Some(Some(pid)) => Check::ok(name, format!("runs as process {pid}")),
+        Some(None) => Check::ok(name, "runs"),
+        None => Check::warn(
+            name,
+            format!("none runs on {}", state.path().display()),
+            format!("start one: tidemarkd --state {}", state.path().display()),
+        ),
+    }
+}
+
+fn permissions(state: &StateDir) -> Check {
+    let name = "permissions";
+    let dir = state.path().display();
+    if !state.path().exists() {
+        Check::ok(name, format!("{dir} will be made for its owner alone"))
+    } else if state.is_open_to_others() {
+        Check::warn(name, format!("others may enter {dir}"), format!("chmod 700 {dir}"))
+    } else {
+        Check::ok(name, format!("{dir} is for its owner alone"))
+    }
+}
+
+/// The nearest directory above a path that is there.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let whole = std::path::absolute(path).ok()?;
+    whole.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
+}
+
+fn free_space(dir: &Path) -> Check {
+    let name = "free space";
+    let space = match nix::sys::statvfs::statvfs(dir) {
+        Ok(space) => space,
+        Err(error) => {
+            let found = format!("cannot be told: {error}");
+            return Check::warn(name, found, format!("look at {}", dir.display()));
+        }
+    };
+    let free = space.blocks_available().saturating_mul(space.fragment_size());
+    let found = format!("{} where {} lies", ByteSize(free), dir.display());
+    match free {
+        ..FREE_FAIL => Check::fail(name, found, "make room, or choose another place with --state"),
+        FREE_FAIL..FREE_WARN => Check::warn(name, found, "make room: marks need some to preserve"),
+        FREE_WARN.. => Check::ok(name, found),
+    }
+}
+
+fn direct_io(dir: &Path) -> Check {
+    let name = "direct I/O";
+    let path = dir.join(format!(".tidemark-doctor-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    if let Err(error) = made {
+        return Check::fail(
+            name,
+            format!("{} cannot be written: {error}", dir.display()),
+            "run as its owner, or choose another place with --state",
+        );
+    }
+    let direct = {
+        let flag = nix::fcntl::OFlag::O_DIRECT.bits();
+        OpenOptions::new().read(true).write(true).custom_flags(flag).open(&path)
+    };
+    let removed = fs::remove_file(&path);
+    match (direct, removed) {
+        (Ok(_), Ok(())) => Check::ok(name, "the file system takes it"),
+        (Err(error), _) => Check::warn(
+            name,
+            format!("the file system refuses it ({error}); the page cache is used instead"),
+            "use ext4, XFS or btrfs for the state directory, which take it",
+        ),
+        (_, Err(error)) => {
+            Check::warn(name, format!("{} stays: {error}", path.display()), "remove it by hand")
+        }
+    }
+}
+
+fn io_uring() -> Check {
+    let name = "io_uring";
+    let without = "plain positional I/O is used instead, which is slower";
+    let setting = "/proc/sys/kernel/io_uring_disabled";
+    match fs::read_to_string(setting).as_deref().map(str::trim) {
+        Ok("0") => Check::ok(name, "the kernel allows it"),
+        Ok("1") if nix::unistd::geteuid().is_root() => {
+            Check::ok(name, "the kernel allows it to root")
+        }
+        Ok(value) => Check::warn(
+            name,
+            format!("forbidden ({setting} is {value}); {without}"),
+            "sysctl kernel.io_uring_disabled=0",
+        ),
+        // The setting came with Linux 6.6; before, io_uring was there and could not be forbidden so.
+        Err(_) => Check::ok(name, "the kernel has no setting that forbids it"),
+    }
+}
+
+fn open_files() -> Check {
+    let name = "open files";
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    match open_files_limit(&limits) {
+        Some(limit) if limit < OPEN_FILES_WARN => Check::warn(
+            name,
+            format!("at most {limit}"),
+            format!("ulimit -n {OPEN_FILES_WARN}, or LimitNOFILE= in the unit"),
+        ),
+        Some(limit) => Check::ok(name, format!("at most {limit}")),
+        None => Check::ok(name, "no limit is known"),
+    }
+}
+
+fn open_files_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn time(state: &StateDir, clock: &dyn Clock) -> Check {
+    let name = "clock";
+    let way_out = "set the clock, for example with chrony or systemd-timesyncd";
+    let now = clock.wall_ms();
+    let shown = crate::when::local(now);
+    if now < EARLIEST_MS {
+        return Check::fail(name, format!("it says {shown}, which cannot be"), way_out);
+    }
+    let last = fs::metadata(state.socket()).and_then(|meta| meta.modified()).ok();
+    let last = last.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    match last.and_then(|at| u64::try_from(at.as_millis()).ok()) {
+        Some(last) if last > now => Check::warn(
+            name,
+            format!("it says {shown}, before the daemon was started last"),
+            way_out,
+        ),
+        _ => Check::ok(name, shown),
+    }
+}
+
+fn attaching() -> Check {
+    let name = "attach";
+    let mut ways = Vec::new();
+    if Path::new("/sys/module/nbd").exists() {
+        ways.push("kernel NBD");
+    }
+    let can_open = |path: &str| {
+        let is_device = fs::metadata(path).is_ok_and(|meta| meta.file_type().is_char_device());
+        is_device && File::options().read(true).write(true).open(path).is_ok()
+    };
+    if can_open("/dev/fuse") && can_open("/dev/loop-control") {
+        ways.push("FUSE and loop");
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    match (ways.as_slice(), is_root) {
+        ([], _) => Check::warn(
+            name,
+            "no way to make a block device of a volume on this host",
+            "load the module nbd, or fuse and loop; clients over NBD work without",
+        ),
+        (ways, false) => Check::warn(
+            name,
+            format!("by {}, for root alone", ways.join(" or by ")),
+            "run the daemon as root to attach; clients over NBD work without",
+        ),
+        (ways, true) => Check::ok(name, format!("by {}", ways.join(" or by "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::clock::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_clock_and_the_daemon_is_told_with_a_way_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path().join("none/yet"));
+        let checks = examine(&state, &ManualClock::default());
+        let by_name = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
+        assert_eq!(by_name("clock").verdict, Verdict::Fail);
+        assert_eq!(by_name("daemon").verdict, Verdict::Warn);
+        assert!(by_name("daemon").way_out.as_ref().unwrap().contains("tidemarkd --state"));
+        assert!(checks.iter().all(|check| check.verdict == Verdict::Ok || check.way_out.is_some()));
+    }
+
+    #[test]
+    fn the_look_leaves_nothing_behind() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path());
+        examine(&state, &ManualClock::default());
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let limits = "Max processes    1    2    processes\nMax open files   1024   4096   files\n";
+        assert_eq!(open_files_limit(limits), Some(1024));
+        assert_eq!(open_files_limit("Max open files  unlimited  unlimited files"), None);
+        assert_eq!(open_files_limit(""), None);
+    }
+}

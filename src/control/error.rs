@@ -1,0 +1,191 @@
+//! What the office refuses or could not do: each error names the thing and, apart, the way out.
+
+use std::path::PathBuf;
+
+use store::{DiskRef, StoreError};
+
+pub use store::ErrorKind;
+
+/// Why the appliance did not do what it was asked to.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody uses what should go or change.
+    #[error("{what} is in use by {by}")]
+    InUse {
+        /// What.
+        what: String,
+        /// Who.
+        by: String,
+        /// What ends that use.
+        way_out: String,
+    },
+    /// No job of this number.
+    #[error("there is no job {0}")]
+    UnknownJob(u64),
+    /// The job cannot be stopped.
+    #[error("job {id} cannot be cancelled: {why}")]
+    NotCancellable {
+        /// Its number.
+        id: u64,
+        /// Why not.
+        why: String,
+    },
+    /// No session of this number.
+    #[error("there is no session {0}")]
+    UnknownSession(u64),
+    /// Nothing is attached there.
+    #[error("{0} is not attached")]
+    NotAttached(DiskRef),
+    /// It is attached already.
+    #[error("{of} is attached already, as {device}")]
+    AlreadyAttached {
+        /// What.
+        of: DiskRef,
+        /// Where.
+        device: String,
+    },
+    /// Attaching or detaching failed.
+    #[error("{what}: {why}")]
+    Attach {
+        /// Verb and object.
+        what: String,
+        /// Why.
+        why: String,
+        /// What kind of failure it is.
+        kind: ErrorKind,
+    },
+    /// What was asked makes no sense.
+    #[error("{why}")]
+    Invalid {
+        /// What is wrong.
+        why: String,
+        /// What would be right.
+        way_out: String,
+    },
+    /// The configuration cannot be used.
+    #[error("{}: {why}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        why: String,
+    },
+    /// Another daemon has this state directory.
+    #[error("{} is in use by another tidemarkd{}", path.display(), of_pid(*pid))]
+    StateInUse {
+        /// The state directory.
+        path: PathBuf,
+        /// Its process, where that is known.
+        pid: Option<u32>,
+    },
+    /// The state directory cannot be used.
+    #[error("{what}: {why}")]
+    State {
+        /// Verb and object.
+        what: String,
+        /// What the operating system says.
+        why: String,
+    },
+    /// A door could not be opened.
+    #[error("listen on {address}: {why}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the operating system says.
+        why: String,
+    },
+}
+
+fn of_pid(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
+}
+
+impl ControlError {
+    /// From an error of the operating system about the state directory.
+    pub fn state(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Self::State { what: what.into(), why: error.to_string() }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Attach { kind, .. } => *kind,
+            Self::InUse { .. }
+            | Self::NotCancellable { .. }
+            | Self::AlreadyAttached { .. }
+            | Self::StateInUse { .. } => ErrorKind::Conflict,
+            Self::UnknownJob(_) | Self::UnknownSession(_) | Self::NotAttached(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Invalid { .. } | Self::Config { .. } => ErrorKind::Invalid,
+            Self::State { .. } | Self::Listen { .. } => ErrorKind::Failed,
+        }
+    }
+
+    /// What is wrong, without the way out.
+    pub fn detail(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Store(_) => text.split_once("; ").map_or(text.clone(), |(what, _)| what.into()),
+            _ => text,
+        }
+    }
+
+    /// What a person can do about it, where there is something to say. The store writes it into the
+    /// message, after a semicolon.
+    pub fn way_out(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => {
+                error.to_string().split_once("; ").map(|(_, way_out)| way_out.to_owned())
+            }
+            Self::InUse { way_out, .. } | Self::Invalid { way_out, .. } => Some(way_out.clone()),
+            Self::UnknownJob(_) | Self::NotCancellable { .. } => {
+                Some("`job ls` shows the jobs and how far they are".into())
+            }
+            Self::UnknownSession(_) => Some("`session ls` shows those that are there".into()),
+            Self::NotAttached(_) => Some("`status` shows what is attached".into()),
+            Self::AlreadyAttached { of, .. } => {
+                Some(format!("use it there, or `detach {of}` first"))
+            }
+            Self::Config { .. } => Some("correct the file and start or reload again".into()),
+            Self::StateInUse { .. } => {
+                Some("use that one, stop it first, or choose another directory with --state".into())
+            }
+            Self::Listen { .. } => {
+                Some("choose another address with --nbd, such as --nbd 127.0.0.1:0".into())
+            }
+            Self::State { .. } => Some("`doctor` checks what the daemon needs".into()),
+            Self::Attach { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_store_is_split_into_what_is_wrong_and_the_way_out() {
+        let error = ControlError::from(StoreError::UnknownVolume("mail".parse().unwrap()));
+        assert_eq!(error.detail(), "there is no volume mail");
+        assert_eq!(error.way_out().unwrap(), "`volume ls` shows those that are there");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_error_without_a_way_out_keeps_its_whole_text() {
+        let error = ControlError::from(StoreError::Closed);
+        assert_eq!(error.detail(), "the pool is closed");
+        assert_eq!(error.way_out(), None);
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_who_the_first_one_is() {
+        let error = ControlError::StateInUse { path: "/srv/t".into(), pid: Some(42) };
+        assert_eq!(error.to_string(), "/srv/t is in use by another tidemarkd, process 42");
+    }
+}

@@ -1,0 +1,128 @@
+//! What clients at the doors may open: volumes as `NAME`, marks as `NAME@MARK` and read-only, views as
+//! `view/NAME`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use store::{DiskRef, ErrorKind, Grade, Pool, StoreError};
+use targets::{Export, ExportError, ExportSummary, Exports};
+
+use crate::contexts::DiskContexts;
+use crate::error::ControlError;
+use crate::status::ExportStatus;
+use crate::uses::{User, Uses};
+use crate::when;
+
+/// The exports of a pool.
+pub struct PoolExports {
+    pool: Arc<Pool>,
+    uses: Uses,
+    default_export: RwLock<Option<String>>,
+}
+
+impl PoolExports {
+    /// The exports of this pool; who opens one is written into `uses`.
+    pub fn new(pool: Arc<Pool>, uses: Uses, default_export: Option<String>) -> Self {
+        Self { pool, uses, default_export: RwLock::new(default_export) }
+    }
+
+    /// Changes which export is meant by clients that name none.
+    pub fn set_default(&self, name: Option<String>) {
+        *self.default_export.write().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// The exports, each with the number of sessions that have it open.
+    pub fn status(&self, open: &[String]) -> Vec<ExportStatus> {
+        let default = self.default_name();
+        let told = self.list().into_iter().map(|export| ExportStatus {
+            is_default: default.as_ref() == Some(&export.name),
+            sessions: open.iter().filter(|name| **name == export.name).count(),
+            name: export.name,
+            description: export.description,
+        });
+        told.collect()
+    }
+
+    fn describe(&self, disk: &DiskRef) -> Result<String, StoreError> {
+        Ok(match disk {
+            DiskRef::Volume(name) => format!("volume {name}, {}", self.pool.volume(name)?.size),
+            DiskRef::Mark(of) => {
+                let mark = self.pool.mark(of)?;
+                let (taken, grade) = (when::utc(mark.taken_ms), consistency(mark.grade));
+                format!("mark {} of {}, taken {taken}, {grade}", mark.name, mark.volume)
+            }
+            DiskRef::View(name) => {
+                let view = self.pool.view(name)?;
+                format!("view {name} of {}, {}", view.of, view.size)
+            }
+        })
+    }
+
+    fn open_disk(&self, disk: &DiskRef) -> Result<Export, ControlError> {
+        let description = self.describe(disk)?;
+        let guard = self.uses.enter(disk, User::Session)?;
+        let opened = self.pool.disk(disk)?;
+        let is_read_only = matches!(disk, DiskRef::Mark(_)) || opened.geometry().is_read_only;
+        Ok(Export {
+            name: disk.to_string(),
+            description,
+            disk: opened,
+            is_read_only,
+            contexts: Arc::new(DiskContexts::new(Arc::clone(&self.pool), disk.clone())),
+            guard: Some(Box::new(guard)),
+        })
+    }
+}
+
+impl Exports for PoolExports {
+    fn list(&self) -> Vec<ExportSummary> {
+        let volumes = self
+            .pool
+            .volumes()
+            .into_iter()
+            .map(|volume| (DiskRef::Volume(volume.name.clone()), volume.name));
+        let views =
+            self.pool.views().into_iter().map(|view| (DiskRef::View(view.name.clone()), view.name));
+        let mut list = Vec::new();
+        for (disk, name) in volumes.chain(views) {
+            let marks = self.pool.marks(&name).unwrap_or_default().into_iter();
+            let marks = marks.map(|mark| {
+                DiskRef::Mark(base::name::MarkRef { volume: mark.volume, mark: mark.name })
+            });
+            for disk in std::iter::once(disk).chain(marks) {
+                // What went away since the list was begun is left out.
+                if let Ok(description) = self.describe(&disk) {
+                    list.push(ExportSummary { name: disk.to_string(), description });
+                }
+            }
+        }
+        list
+    }
+
+    fn open(&self, name: &str) -> Result<Export, ExportError> {
+        let disk: DiskRef = name.parse().map_err(|_| ExportError::Unknown)?;
+        self.open_disk(&disk).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => ExportError::Unknown,
+            ErrorKind::Conflict
+            | ErrorKind::Invalid
+            | ErrorKind::NoSpace
+            | ErrorKind::Damaged
+            | ErrorKind::Failed => ExportError::Unavailable(error.to_string()),
+        })
+    }
+
+    fn default_name(&self) -> Option<String> {
+        let chosen = self.default_export.read().unwrap_or_else(PoisonError::into_inner).clone();
+        chosen.or_else(|| match self.pool.volumes().as_slice() {
+            [only] => Some(only.name.to_string()),
+            _ => None,
+        })
+    }
+}
+
+fn consistency(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Crash => "crash-consistent",
+        Grade::Filesystem => "file-system-consistent",
+        Grade::Application => "application-consistent",
+    }
+}

@@ -1,0 +1,33 @@
+//! The office: one appliance with its state directory, what it may do to volumes, marks, views and
+//! groups, its doors, attachments and jobs.
+//!
+//! It decides who may use what and when; it neither speaks HTTP nor knows how contents are kept.
+
+#![forbid(unsafe_code)]
+
+pub mod appliance;
+pub mod attachments;
+pub mod config;
+pub mod contexts;
+pub mod doctor;
+pub mod doors;
+pub mod error;
+pub mod exports;
+pub mod groups;
+pub mod inspect;
+pub mod jobs;
+pub mod marks;
+pub mod open_files;
+pub mod quickstart;
+pub mod state;
+pub mod status;
+pub mod uses;
+pub mod views;
+pub mod volumes;
+pub mod when;
+
+pub use appliance::{Appliance, Site};
+pub use config::Config;
+pub use error::{ControlError, ErrorKind};
+pub use state::StateDir;
+pub use store::World;

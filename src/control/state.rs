@@ -1,0 +1,258 @@
+//! The state directory: one per appliance, for its owner alone, held by one daemon at a time.
+//!
+//! ```text
+//! DIR/                 0700
+//!   pool/              the store's own files
+//!   attachments/       a record per attached disk, for cleaning up after a crash
+//!   tidemark.toml      configuration, if there is one
+//!   tidemark.sock      0600, the API
+//!   tidemarkd.lock     locked by the running daemon; holds its process id
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::ControlError;
+
+/// Bytes of a socket's path that every system takes (108 with the closing zero).
+const SOCKET_PATH_LEN_MAX: usize = 100;
+
+/// Where an appliance keeps everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// The right to use a state directory, until it is dropped.
+#[derive(Debug)]
+pub struct StateLock {
+    file: File,
+}
+
+impl StateDir {
+    /// The state directory at `path`, which need not be there yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The pool's directory.
+    pub fn pool(&self) -> PathBuf {
+        self.path.join("pool")
+    }
+
+    /// The directory of attachment records.
+    pub fn attachments(&self) -> PathBuf {
+        self.path.join("attachments")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("tidemark.toml")
+    }
+
+    /// The API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("tidemark.sock")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("tidemarkd.lock")
+    }
+
+    /// Makes the directory where it is not there, for its owner alone, and takes it for this process.
+    ///
+    /// # Errors
+    /// `StateInUse` where another daemon has it, or what the operating system says.
+    pub fn take(&self) -> Result<StateLock, ControlError> {
+        for dir in [self.path.clone(), self.pool(), self.attachments()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| {
+                ControlError::state(format!("make the directory {}", dir.display()), &error)
+            })?;
+        }
+        let path = self.lock_file();
+        let failed =
+            |error: &std::io::Error| ControlError::state(format!("lock {}", path.display()), error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(ControlError::StateInUse {
+                    path: self.path.clone(),
+                    pid: read_pid(&mut file),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        }
+        write_pid(&mut file, Some(std::process::id())).map_err(|error| failed(&error))?;
+        Ok(StateLock { file })
+    }
+
+    /// The daemon that runs on this directory: `None` where there is none, `Some(None)` where there is
+    /// one that has not said its process id.
+    pub fn running(&self) -> Option<Option<u32>> {
+        let mut file = File::open(self.lock_file()).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_pid(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Whether others than the owner may enter it.
+    pub fn is_open_to_others(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+    }
+
+    /// Opens the API's socket for its owner alone, in the place of any that a dead daemon left. Needs
+    /// the lock, so that no living one loses its own.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind_socket(
+        &self,
+        _lock: &StateLock,
+    ) -> Result<std::os::unix::net::UnixListener, ControlError> {
+        let at = ShortPath::of(&self.path)
+            .map_err(|error| ControlError::state("open the state directory", &error))?;
+        let fresh = at.join("tidemark.sock.new");
+        let bound = || {
+            remove_if_there(&fresh)?;
+            let listener = std::os::unix::net::UnixListener::bind(&fresh)?;
+            fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+            fs::rename(&fresh, at.join("tidemark.sock"))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        bound().map_err(|error: std::io::Error| {
+            ControlError::state(format!("open the socket {}", self.socket().display()), &error)
+        })
+    }
+
+    /// Connects to the API's socket.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn connect_socket(&self) -> std::io::Result<std::os::unix::net::UnixStream> {
+        let at = ShortPath::of(&self.path)?;
+        let stream = std::os::unix::net::UnixStream::connect(at.join("tidemark.sock"))?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    }
+
+    /// Removes the API's socket.
+    pub fn remove_socket(&self, _lock: &StateLock) {
+        if let Err(error) = remove_if_there(&self.socket()) {
+            tracing::warn!(%error, "remove the API socket");
+        }
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // The lock goes with the file; the number would only mislead.
+        let _ = write_pid(&mut self.file, None);
+    }
+}
+
+/// A directory by a path that is short enough for a socket in it, however deep it lies.
+struct ShortPath {
+    path: PathBuf,
+    /// Keeps the path valid where it goes through this process's open files.
+    _dir: Option<File>,
+}
+
+impl ShortPath {
+    fn of(dir: &Path) -> std::io::Result<Self> {
+        if dir.as_os_str().len() <= SOCKET_PATH_LEN_MAX - "/tidemark.sock.new".len() {
+            return Ok(Self { path: dir.to_owned(), _dir: None });
+        }
+        let file = File::open(dir)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { path, _dir: Some(file) })
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_pid(file: &mut File, pid: Option<u32>) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    match pid {
+        Some(pid) => writeln!(file, "{pid}"),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_directory_is_for_its_owner_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path().join("a/b"));
+        let lock = state.take().unwrap();
+        assert!(!state.is_open_to_others());
+        let _listener = state.bind_socket(&lock).unwrap();
+        let mode = fs::metadata(state.socket()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_directory_is_held_once_and_the_holder_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path());
+        assert_eq!(state.running(), None);
+        let lock = state.take().unwrap();
+        assert_eq!(state.running(), Some(Some(std::process::id())));
+        let Err(ControlError::StateInUse { pid, .. }) = state.take() else {
+            panic!("a second lock was given");
+        };
+        assert_eq!(pid, Some(std::process::id()));
+        drop(lock);
+        assert_eq!(state.running(), None);
+        assert!(state.take().is_ok());
+    }
+
+    #[test]
+    fn a_socket_opens_however_deep_the_directory_lies_and_over_one_that_was_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path().join("x".repeat(120)).join("y".repeat(120)));
+        let lock = state.take().unwrap();
+        drop(state.bind_socket(&lock).unwrap());
+        assert!(state.connect_socket().is_err());
+        let _listener = state.bind_socket(&lock).unwrap();
+        state.connect_socket().unwrap();
+        state.remove_socket(&lock);
+        assert!(!state.socket().exists());
+    }
+}

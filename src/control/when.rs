@@ -1,0 +1,83 @@
+//! Times for people: stored as milliseconds since 1970, shown with their zone.
+
+use base::name::Name;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// `2026-11-21 04:02:33 UTC`.
+pub fn utc(ms: u64) -> String {
+    shown(ms, TimeZone::UTC)
+}
+
+/// `2026-11-21 05:02:33 +01:00`, in the zone of this machine or of `TZ`.
+pub fn local(ms: u64) -> String {
+    shown(ms, TimeZone::system())
+}
+
+/// `20261121T040233Z`: the name that a mark gets where none is given.
+///
+/// # Panics
+/// Never: digits and letters make a name.
+pub fn mark_name(ms: u64) -> Name {
+    let text = timestamp(ms).strftime("%Y%m%dT%H%M%SZ").to_string();
+    text.parse().expect("digits and letters make a name")
+}
+
+/// `5 min ago`, `in 3 s`: the distance of `ms` from `now_ms` in its largest whole unit.
+pub fn relative(ms: u64, now_ms: u64) -> String {
+    let seconds = now_ms.abs_diff(ms) / 1000;
+    let amount = match seconds {
+        0 => return "now".to_owned(),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    if ms > now_ms { format!("in {amount}") } else { format!("{amount} ago") }
+}
+
+fn shown(ms: u64, zone: TimeZone) -> String {
+    let is_utc = zone == TimeZone::UTC;
+    let zoned = timestamp(ms).to_zoned(zone);
+    let format = if is_utc { "%Y-%m-%d %H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S %:z" };
+    zoned.strftime(format).to_string()
+}
+
+/// A time past what a calendar can show becomes the last one that it can.
+fn timestamp(ms: u64) -> Timestamp {
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_795_233_753_000;
+
+    #[test]
+    fn times_are_shown_with_their_zone() {
+        assert_eq!(utc(MS), "2026-11-21 04:02:33 UTC");
+        assert_eq!(shown(MS, TimeZone::fixed(jiff::tz::offset(-5))), "2026-11-20 23:02:33 -05:00");
+    }
+
+    #[test]
+    fn a_mark_without_a_name_gets_its_moment_as_one() {
+        assert_eq!(mark_name(MS).as_str(), "20261121T040233Z");
+        assert!(!mark_name(u64::MAX).as_str().is_empty());
+    }
+
+    #[test]
+    fn distances_come_in_their_largest_unit_on_both_sides_of_now() {
+        for (seconds, text) in [
+            (0, "now"),
+            (59, "59 s ago"),
+            (61, "1 min ago"),
+            (7200, "2 h ago"),
+            (172_800, "2 days ago"),
+        ] {
+            assert_eq!(relative(MS, MS + seconds * 1000), text);
+        }
+        assert_eq!(relative(MS + 90_000, MS), "in 1 min");
+    }
+}

@@ -1,0 +1,82 @@
+//! What can be typed, and what cannot.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("tidemark").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_calls_that_others_rely_on_are_understood() {
+    for line in [
+        "--state /x volume create mail --size 4G",
+        "--state /x volume adopt mail /srv/mail.img",
+        "--state /x volume release mail",
+        "--state /x mark take mail,logs --name monday",
+        "--state /x mark take mail --name monday",
+        "--state /x mark rm mail@monday",
+        "--state /x mark ls mail --json",
+        "--state /x view create look mail@monday",
+        "--state /x view rm look",
+        "--state /x rollback mail@monday",
+        "--state /x undo mail",
+        "--state /x scrub mail",
+        "--state /x status",
+        "volume rm mail --yes --state /x",
+        "attach mail@monday --mount /mnt/x",
+        "detach view/look",
+        "export ls",
+    ] {
+        let parsed = parse(line);
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error_that_names_it() {
+    for (line, named) in [
+        ("volume create mail", "--size"),
+        ("volume create a/b --size 4G", "a/b"),
+        ("volume create mail --size 4X", "4X"),
+        ("mark take", "VOLUME"),
+        ("mark take mail,,logs", "name is needed"),
+        ("mark rm mail", "VOLUME@MARK"),
+        ("volume set mail", "--sync"),
+        ("volume set mail --sync sometimes", "always"),
+        ("attach mail --partition 1", "--mount"),
+        ("wat", "wat"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(crate::failure::USAGE), "{line}");
+        assert!(error.to_string().contains(named), "{line}: {error}");
+    }
+}
+
+#[test]
+fn several_volumes_may_be_named_with_commas_or_apart() {
+    for line in ["mark take a,b,c", "mark take a b c", "mark take a,b c"] {
+        let Command::Mark(MarkCommand::Take { volumes, name, .. }) = parse(line).unwrap().command
+        else {
+            panic!("{line}");
+        };
+        assert_eq!(volumes.len(), 3, "{line}");
+        assert_eq!(name, None);
+    }
+}
+
+#[test]
+fn a_view_may_be_called_as_its_export_is() {
+    for line in ["view rm look", "view rm view/look"] {
+        let Command::View(ViewCommand::Rm { view, .. }) = parse(line).unwrap().command else {
+            panic!("{line}");
+        };
+        assert_eq!(view.as_str(), "look");
+    }
+}

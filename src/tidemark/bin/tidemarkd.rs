@@ -1,0 +1,7 @@
+//! `tidemarkd`: the daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidemark::daemon::main()
+}

@@ -1,0 +1,114 @@
+//! What `tidemarkd` takes.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use base::size::ByteSize;
+use clap::{Parser, ValueEnum};
+use control::config::{BadAddress, ListenAddress, Overrides};
+
+use crate::failure::EXIT_CODES;
+
+/// Volumes whose every past moment can be looked at: the appliance
+#[derive(Parser, Debug)]
+#[command(name = "tidemarkd", version, after_help = EXIT_CODES)]
+pub(super) struct DaemonArgs {
+    /// State directory; made at the first start
+    #[arg(long, env = "TIDEMARK_STATE", default_value = "./tidemark-data", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Where the NBD door listens: HOST:PORT (port 0 takes a free one), unix:PATH, or none; may be
+    /// given several times. Without it, what the configuration says, or 127.0.0.1:10809
+    #[arg(long, value_name = "ADDRESS")]
+    pub nbd: Vec<NbdArg>,
+    /// Size of a new pool's journal
+    #[arg(long, value_name = "SIZE")]
+    pub journal_size: Option<ByteSize>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,store=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// How it is logged
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Make and export a first volume if there is none, and print what to type next
+    #[arg(long)]
+    pub quickstart: bool,
+    /// Read the configuration, say what is wrong with it, and end
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: an object a line
+    Json,
+}
+
+/// An address, or none at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum NbdArg {
+    Nowhere,
+    At(ListenAddress),
+}
+
+impl FromStr for NbdArg {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        match text {
+            "none" => Ok(Self::Nowhere),
+            _ => text.parse().map(Self::At),
+        }
+    }
+}
+
+impl DaemonArgs {
+    /// What is laid over the configuration file.
+    pub(super) fn overrides(&self) -> Overrides {
+        let addresses = self.nbd.iter().filter_map(|arg| match arg {
+            NbdArg::Nowhere => None,
+            NbdArg::At(address) => Some(address.clone()),
+        });
+        let given = (!self.nbd.is_empty()).then(|| addresses.collect());
+        Overrides {
+            listen: given,
+            journal_size: self.journal_size,
+            log_level: self.log.clone(),
+            is_port_flexible: self.quickstart && self.nbd.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<DaemonArgs, clap::Error> {
+        DaemonArgs::try_parse_from(std::iter::once("tidemarkd").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        DaemonArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_may_be_given_several_times_or_refused_altogether() {
+        let args = parse("--state /x --nbd 127.0.0.1:0 --nbd unix:/run/x").unwrap();
+        assert_eq!(args.overrides().listen.unwrap().len(), 2);
+        assert_eq!(parse("--nbd none").unwrap().overrides().listen, Some(Vec::new()));
+        assert_eq!(parse("").unwrap().overrides().listen, None);
+        assert!(parse("--nbd 10809").unwrap_err().to_string().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn the_help_names_the_default_address() {
+        let help = DaemonArgs::command().render_long_help().to_string();
+        let default = format!("127.0.0.1:{}", control::config::NBD_PORT);
+        assert!(help.contains(&default), "{help}");
+    }
+}

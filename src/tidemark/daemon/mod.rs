@@ -1,0 +1,46 @@
+//! The daemon: from its arguments to its last word.
+
+mod args;
+mod log;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use control::{Config, ControlError, StateDir};
+
+use crate::failure::{CliError, FAILED};
+use args::DaemonArgs;
+
+/// The whole program.
+///
+/// One line on the standard output says that it is ready; the log goes to the error stream. Exit codes
+/// are those of the command line: 0 after a clean stop, 4 where another daemon has the state directory,
+/// and 1 where it was stopped at once by a second signal.
+pub fn main() -> ExitCode {
+    let args = DaemonArgs::parse();
+    match start(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => CliError::from(error).tell(false),
+    }
+}
+
+fn start(args: &DaemonArgs) -> Result<(), ControlError> {
+    let state = StateDir::new(&args.state);
+    let overrides = args.overrides();
+    let config = Config::load(&state, &overrides)?;
+    if args.check_config {
+        return Ok(());
+    }
+    let level = log::start(args.log_format, config.log.level.as_deref())?;
+    control::open_files::raise();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| ControlError::state("start the runtime", &error))?;
+    let run = run::Run { state, overrides, level, is_quickstart: args.quickstart };
+    runtime.block_on(run.live(config))
+}
+
+/// Ends the process at once: what was answered is in the journal, and the next start recovers it.
+fn end_at_once() -> ! {
+    std::process::exit(i32::from(FAILED))
+}

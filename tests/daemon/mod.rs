@@ -1,0 +1,16 @@
+//! The appliance from outside: its API, its command line, its doors and the life of its process.
+//!
+//! `office` runs an appliance within the test, on memory; `process` starts the built programs. What can
+//! be shown with the first is not shown with the second.
+#![expect(clippy::unwrap_used, reason = "what helps a test fails it")]
+
+mod api;
+mod attach;
+mod cli;
+mod contexts;
+mod doors;
+mod http;
+mod life;
+mod nbd;
+mod office;
+mod process;
