@@ -4,6 +4,7 @@ mod basics;
 mod damage;
 mod room;
 mod torn;
+mod whole;
 
 use std::sync::Arc;
 
