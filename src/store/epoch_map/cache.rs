@@ -82,6 +82,7 @@ impl PageCache {
     }
 
     /// Bytes that it takes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the status of the pool"))]
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.lock().slots.len() as u64 * PAGE_COST
     }
@@ -113,5 +114,41 @@ impl List {
             None => self.last = slot,
         }
         self.first = slot;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::id::Id;
+
+    use super::super::page::{PageBuilder, PageName};
+    use super::*;
+    use crate::preserved::{Form, Key, Place};
+
+    #[test]
+    fn the_cache_drops_what_was_not_used_for_longest_and_stays_within_its_bound() {
+        let name = PageName { volume: Id(1), run: 0, index: 0 };
+        let mut builder = PageBuilder::default();
+        let place = Place { segment: 0, sector: 0, checksum: 0, sectors: 0, form: Form::Zero };
+        assert!(builder.push(Key::new(1, 1), place));
+        let page = Arc::new(Page::decode(&builder.take(name).unwrap(), name).unwrap());
+        let cache = PageCache::new(3 * PAGE_COST);
+        let owners = [cache.owner(), cache.owner()];
+        assert_ne!(owners[0], owners[1]);
+        for index in 0..3 {
+            cache.put((owners[0], index), Arc::clone(&page));
+        }
+        assert!(cache.get((owners[0], 0)).is_some());
+        cache.put((owners[1], 0), Arc::clone(&page));
+        cache.put((owners[1], 0), Arc::clone(&page));
+        let held = |owner, index| cache.get((owner, index)).is_some();
+        assert!(held(owners[0], 0) && held(owners[0], 2) && held(owners[1], 0));
+        assert!(!held(owners[0], 1));
+        assert_eq!(cache.memory_bytes(), 3 * PAGE_COST);
+        for index in 0..1000 {
+            cache.put((owners[1], index), Arc::clone(&page));
+            assert!(held(owners[1], index));
+        }
+        assert_eq!(cache.memory_bytes(), 3 * PAGE_COST);
     }
 }

@@ -256,11 +256,13 @@ impl EpochMap {
     }
 
     /// How many runs there are.
+    #[cfg(test)]
     pub(crate) fn run_count(&self) -> usize {
         self.read().runs.len()
     }
 
     /// Bytes that its runs take on the shelf.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the status of a volume"))]
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.read().runs.iter().map(|run| run.stored_bytes()).sum()
     }
@@ -285,15 +287,6 @@ impl EpochMap {
 /// The next number after all that were ever used, also by runs that came back after they were removed.
 pub(super) fn next_number(next_run: u64, listed: &[u64]) -> u64 {
     listed.iter().fold(next_run, |next, number| next.max(number.saturating_add(1)))
-}
-
-/// Removes all runs of a volume that is no more.
-///
-/// # Errors
-/// What the shelf says. Calling it again goes on where it stopped.
-pub(crate) fn remove_files(shelf: &dyn Shelf, volume: Id) -> Result<(), DiskError> {
-    let numbers = numbers_in(volume, &shelf.list()?);
-    numbers.into_iter().try_for_each(|number| shelf.remove(&name_of(volume, number)))
 }
 
 fn first_from(table: &Memtable, key: Key) -> Option<(u64, Place)> {

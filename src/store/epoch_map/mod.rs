@@ -39,7 +39,6 @@ pub(crate) use cache::PageCache;
 pub(crate) use error::MapError;
 pub(crate) use live::LiveMarks;
 pub(crate) use manifest::MapManifest;
-pub(crate) use map::{EpochMap, MapOptions, MapSetup, MapTicket, remove_files};
+pub(crate) use map::{EpochMap, MapOptions, MapSetup, MapTicket};
 pub(crate) use merge::MergeProgress;
 pub(crate) use page::{Page, PageName};
-pub(crate) use range::{Hit, ScanPart};

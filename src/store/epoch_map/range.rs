@@ -67,19 +67,6 @@ impl EpochMap {
         Ok(self.ask(&question).await?.hits)
     }
 
-    /// Which blocks of the run have an entry under `sequence` or a later one, ascending.
-    ///
-    /// # Errors
-    /// `Damaged` where a page is not what it was, `Disk` where the disk refuses.
-    pub(crate) async fn is_preserved_since(
-        &self,
-        run: BlockRun,
-        sequence: u64,
-    ) -> Result<Vec<u64>, MapError> {
-        let hits = self.lookup_run(run, sequence).await?;
-        Ok(hits.into_iter().map(|hit| hit.block).collect())
-    }
-
     /// The blocks from `from_block` on that have an entry under these sequences, each with the first of
     /// them: what changed between two marks, and where the content at the older one lies. At most
     /// `limit` blocks; the answer says where to go on.

@@ -124,10 +124,6 @@ impl Run {
         self.foot.run
     }
 
-    pub(super) fn volume(&self) -> Id {
-        self.foot.volume
-    }
-
     pub(super) fn entries(&self) -> u64 {
         self.foot.entries
     }

@@ -275,6 +275,14 @@ fn note_written(
     written
 }
 
+const _: fn() = || {
+    fn is_send<T: Send>(_: T) {}
+    #[expect(dead_code, reason = "checked by compiling")]
+    fn append_can_be_awaited_anywhere(store: &Arc<PreservedStore>) {
+        is_send(store.append(Vec::new()));
+    }
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,11 +315,3 @@ mod tests {
         }
     }
 }
-
-const _: fn() = || {
-    fn is_send<T: Send>(_: T) {}
-    #[expect(dead_code, reason = "checked by compiling")]
-    fn append_can_be_awaited_anywhere(store: &Arc<PreservedStore>) {
-        is_send(store.append(Vec::new()));
-    }
-};

@@ -33,11 +33,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chunk::ChunkHead;
-pub(crate) use error::{PreservedError, StoreReadError};
+pub(crate) use error::PreservedError;
 pub(crate) use extent::{Content, Preserve};
-pub(crate) use manifest::{Manifest, ScanFrom};
+pub(crate) use manifest::Manifest;
 pub(crate) use place::{Form, Key, Place};
-pub(crate) use segment::remove_files;
 pub(crate) use store::{PreservedOptions, PreservedSetup, PreservedStore, Ticket};
-pub(crate) use sweep::SweepReport;

@@ -3,7 +3,6 @@
 use base::codec::{CodecError, Reader, Writer};
 use base::id::Id;
 use base::units::SECTOR_LEN;
-use disk::{DiskError, Shelf};
 
 use super::tally::Tally;
 
@@ -78,15 +77,4 @@ pub(super) fn indices_in(volume: Id, names: &[String]) -> Vec<u32> {
     let mut indices: Vec<u32> = names.iter().filter_map(index).collect();
     indices.sort_unstable();
     indices
-}
-
-/// Removes all segments of a volume that is no more.
-///
-/// # Errors
-/// What the shelf says. Calling it again goes on where it stopped.
-pub(crate) fn remove_files(shelf: &dyn Shelf, volume: Id) -> Result<(), DiskError> {
-    let names = shelf.list()?;
-    indices_in(volume, &names)
-        .into_iter()
-        .try_for_each(|index| shelf.remove(&name_of(volume, index)))
 }

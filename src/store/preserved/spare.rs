@@ -12,6 +12,7 @@ impl PreservedStore {
     ///
     /// # Errors
     /// `Full` where the shelf has no room for it; what else the shelf says.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the taking of marks"))]
     pub(crate) async fn prepare(&self) -> Result<(), PreservedError> {
         let _turn = self.writer.lock().await;
         self.state().check()?;

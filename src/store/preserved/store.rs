@@ -176,6 +176,7 @@ impl PreservedStore {
 
     /// Stored bytes at most of live entries under these mark sequences: what the deletion of a mark may
     /// free, given its sequence and that of the next mark.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the status of a mark"))]
     pub(crate) fn preserved_bytes_in(&self, sequences: &Range<u64>) -> u64 {
         let state = self.state();
         let sectors = state.segments.values().map(|segment| segment.live.sectors_in(sequences));
@@ -188,6 +189,7 @@ impl PreservedStore {
     }
 
     /// Bytes that its segments take on the shelf, without the reserve.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the status of a volume"))]
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.state().stored_bytes()
     }
@@ -199,6 +201,10 @@ impl PreservedStore {
 
     /// Whether one append of this many bytes of content is sure to find room even if the shelf has none
     /// left, the reserve included.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for steps that must not begin what they cannot finish")
+    )]
     pub(crate) fn can_take(&self, bytes: u64) -> bool {
         let state = self.state();
         let current = state.segments.last_key_value();

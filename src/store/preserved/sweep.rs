@@ -59,6 +59,7 @@ impl PreservedStore {
     }
 
     /// Whether a sweep has something to do.
+    #[cfg(test)]
     pub(crate) fn needs_sweep(&self) -> bool {
         self.next_to_sweep().is_some()
     }

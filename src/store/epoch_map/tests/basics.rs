@@ -19,7 +19,6 @@ async fn an_entry_is_found_from_its_own_and_from_older_marks() {
         let hits = map.lookup_run(BlockRun::new(0, 100), 4).await.unwrap();
         let found: Vec<_> = hits.iter().map(|hit| (hit.block, hit.sequence)).collect();
         assert_eq!(found, [(7, 5), (9, 4)]);
-        assert_eq!(map.is_preserved_since(BlockRun::new(0, 9), 5).await.unwrap(), [7]);
         map.flush_memtable().await.unwrap();
     }
     let (manifest, _) = map.manifest();

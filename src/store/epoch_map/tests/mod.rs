@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base::id::Id;
 use disk::Shelf;
 
+use super::page::Page;
 use super::*;
 use crate::preserved::{Form, Key, Place};
 

@@ -7,6 +7,7 @@ use base::units::Run as BlockRun;
 use disk::MemShelf;
 use proptest::prelude::*;
 
+use super::super::range::Hit;
 use super::*;
 
 const BLOCKS: u64 = 60;
@@ -128,7 +129,7 @@ impl Model {
         let mut new = Vec::new();
         for block in blocks {
             let one = BlockRun::new(*block, 1);
-            let is_preserved = !self.map.is_preserved_since(one, newest).await.unwrap().is_empty();
+            let is_preserved = !self.map.lookup_run(one, newest).await.unwrap().is_empty();
             assert_eq!(is_preserved, self.expected(*block, newest, u64::MAX).is_some());
             if !is_preserved {
                 let (key, place) = entry(*block, newest);

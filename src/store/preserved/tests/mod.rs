@@ -2,14 +2,19 @@
 
 mod basics;
 mod damage;
+mod reclaim;
 mod room;
 mod torn;
+mod whole;
 
 use std::sync::Arc;
 
 use base::id::Id;
 use disk::{Buffer, Payload, Shelf};
 
+use super::chunk::ChunkHead;
+use super::error::StoreReadError;
+use super::manifest::ScanFrom;
 use super::*;
 
 pub(super) const VOLUME: Id = Id(0x7651);
