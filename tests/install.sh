@@ -10,7 +10,7 @@ set -euo pipefail
 
 packages=(
   # building, and the scratch certificates of the TLS tests
-  build-essential openssl python3
+  build-essential git openssl python3 python3-venv
   # clients and peers of the NBD suite
   qemu-utils libnbd-bin python3-libnbd nbdkit fio
   # attachment and file systems

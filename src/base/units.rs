@@ -62,9 +62,12 @@ impl Extent {
             && self.sectors.is_multiple_of(SECTORS_PER_BLOCK)
     }
 
-    /// The smallest run of blocks that holds it.
+    /// The smallest run of blocks that holds it; an empty one holds nothing, wherever it starts.
     pub const fn cover(self) -> Run {
         let first = self.start / SECTORS_PER_BLOCK;
+        if self.sectors == 0 {
+            return Run { start: first, blocks: 0 };
+        }
         let last = self.end().div_ceil(SECTORS_PER_BLOCK);
         Run { start: first, blocks: last - first }
     }
@@ -132,6 +135,12 @@ mod tests {
         assert_eq!(Extent::new(7, 2).cover(), Run::new(0, 2));
         assert_eq!(Extent::new(8, 8).cover(), Run::new(1, 1));
         assert_eq!(Extent::new(9, 1).cover(), Run::new(1, 1));
+    }
+
+    #[test]
+    fn the_cover_of_nothing_is_empty_inside_a_block_too() {
+        assert!(Extent::new(8, 0).cover().is_empty());
+        assert!(Extent::new(2, 0).cover().is_empty());
     }
 
     #[test]

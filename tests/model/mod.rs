@@ -28,7 +28,7 @@ fn run(seed: u64, count: u64) {
                 if rng.below(2) == 0 {
                     rig.pool.close().await.unwrap();
                 }
-                rig = Rig::open(&machine, seed + step, rig.model).await.unwrap();
+                rig = Rig::open(&machine, seed + step + 1, rig.model).await.unwrap();
                 let found = difference(&rig, &rig.model).await;
                 assert_eq!(found, None, "seed {seed}, step {step}, opened again");
             }

@@ -82,7 +82,7 @@ impl Draw<'_> {
     }
 
     fn zero(&mut self, model: &Model, volume: Name) -> Op {
-        let (start, sectors) = self.aligned(model, &volume);
+        let (start, sectors) = self.atomic_zero(model, &volume);
         Op::Zero { volume, start, sectors, keeps_space: self.rng.below(2) == 0 }
     }
 
@@ -153,6 +153,16 @@ impl Draw<'_> {
         let size = model.volumes[volume].live.0.len() as u64;
         let start = self.rng.below(size);
         (start, (1 + self.rng.below(20)).min(size - start))
+    }
+
+    /// Whole blocks, or sectors within one: what is zeroed in one step.
+    fn atomic_zero(&mut self, model: &Model, volume: &Name) -> (u64, u64) {
+        let (start, sectors) = self.aligned(model, volume);
+        if self.rng.below(4) > 0 {
+            return (start, sectors);
+        }
+        let skipped = self.rng.below(BLOCK);
+        (start + skipped, 1 + self.rng.below(BLOCK - skipped))
     }
 
     fn aligned(&mut self, model: &Model, volume: &Name) -> (u64, u64) {

@@ -10,6 +10,8 @@ from marks import MarkRecord
 MARKS_MAX = 10
 VIEWS_MAX = 3
 PAUSE_S_MAX = 0.05
+REFUSED = 4
+"""The exit status of a command that may not be done now, such as the removal of a mark that a rollback still needs."""
 
 
 class Books:
@@ -37,6 +39,7 @@ class Administrator:
         self._appliance, self._history, self._books = appliance, history, books
         self._volumes, self._chance = volumes, random.Random(seed)
         self._is_stopping = threading.Event()
+        self._was_refused = False
         self._thread = threading.Thread(target=self._work, daemon=True)
         self.has_begun = threading.Event()
         self.failures = []
@@ -59,13 +62,15 @@ class Administrator:
             )[0]
             command()
 
-    def _run(self, *arguments):
+    def _run(self, *arguments, may_be_refused=False):
         """Whether the command was answered well; another failure than the daemon's end is kept."""
         self.has_begun.set()
+        self._was_refused = False
         try:
             self._appliance.run(*arguments)
         except CommandFailed as error:
-            if not self._is_stopping.is_set():
+            self._was_refused = may_be_refused and error.status == REFUSED
+            if not self._was_refused and not self._is_stopping.is_set():
                 self.failures.append(str(error))
             return False
         self.answered += 1
@@ -95,7 +100,9 @@ class Administrator:
         name = self._chance.choice(free)
         record = books.marks_uncertain[name] = books.marks.pop(name)
         while record.disks:
-            if not self._run("mark", "rm", record.exports()[0]):
+            if not self._run("mark", "rm", record.exports()[0], may_be_refused=True):
+                if self._was_refused:
+                    books.marks[name] = books.marks_uncertain.pop(name)
                 return
             record.keep(record.disks[1:])
         del books.marks_uncertain[name]

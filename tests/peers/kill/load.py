@@ -4,7 +4,7 @@ import random
 import threading
 
 import nbd_client
-from history import BLOCK, SECTOR, Wrong
+from history import BLOCK, SECTOR, Wrong, difference
 
 DEPTH = 16
 READ_SHARE, ZEROES_SHARE, FLUSH_SHARE = 0.15, 0.05, 0.02
@@ -101,7 +101,8 @@ class Load:
                 offset, expected = request
                 content = self._session.receive(len(expected))
                 if content != expected:
-                    raise Wrong(f"{self._disk}: a read of {len(expected)} bytes at {offset} under load is wrong")
+                    what = f"{self._disk}: a read of {len(expected)} bytes at {offset} under load"
+                    raise Wrong(f"{what}: {difference(expected, content, offset)}")
                 self._history.end_read(self._disk, offset, len(expected))
             elif request is not None:
                 self._history.answer(request)

@@ -24,7 +24,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import nbd_client
-from administrator import Administrator, Books
+from administrator import REFUSED, Administrator, Books
 from appliance import Appliance, CommandFailed
 from history import History, Wrong
 from load import Load
@@ -116,7 +116,8 @@ class Oracle:
         record = self.chance.choice(records)
         name = self.chance.choice(record.disks)
         content = nbd_client.read_export(self.socket, f"{name}@{record.name}")
-        self.appliance.run("rollback", f"{name}@{record.name}")
+        if not self.try_to_run("rollback", f"{name}@{record.name}"):
+            return
         self.history.replace(name, content)
         self.counts["rollbacks"] += 1
 
@@ -221,7 +222,17 @@ class Oracle:
         for name in VOLUMES:
             marks = sorted(export for export in exports if export.startswith(f"{name}@"))
             for export in [mark for mark in marks if not OWN_MARK.search(mark)][:-2]:
-                self.appliance.run("mark", "rm", export)
+                self.try_to_run("mark", "rm", export)
+
+    def try_to_run(self, *arguments):
+        """Whether a command was done; it may be refused while an earlier rollback is still being copied."""
+        try:
+            self.appliance.run(*arguments)
+        except CommandFailed as error:
+            if error.status != REFUSED:
+                raise
+            return False
+        return True
 
 
 def parse_arguments():

@@ -16,7 +16,7 @@ at_least_one() { [ "$(cat "$1")" -gt 0 ]; }
 size_is() { [ "$(blockdev --getsize64 $device)" = "$1" ]; }
 discarded_part_reads_zero() { cmp -n 1048576 $device /dev/zero 1048576 0; }
 
-t "the list names the export" sh -c "nbd-client -l $HOST $PORT | grep -Fx '$EXPORT'"
+t "the list names the export" sh -c "nbd-client -l $HOST $PORT | grep -Ex '$EXPORT(:.*)?'"
 t "connect" connect 1
 [ -z "${SIZE:-}" ] || t "the size is right" size_is "$SIZE"
 t "flush is offered (write cache on)" grep -q 'write back' $queue/write_cache
