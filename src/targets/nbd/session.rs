@@ -209,8 +209,8 @@ where
                 true
             }
             Poll::Pending => {
-                // All that had arrived before the order to close was refused; this is the end.
-                let is_end = self.phase.is_closing;
+                // What comes while the last requests are carried out is refused. Then this is the end.
+                let is_end = self.phase.is_closing && self.pending.is_empty();
                 self.phase.is_receiving = !is_end;
                 is_end || (halt == Halt::Doubtful && self.poll_doubt(cx).is_ready())
             }
