@@ -4,8 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::agreement::Agreement;
 use super::limits::OPTION_DATA_LEN_MAX;
-use super::negotiation::{Agreement, Availability, Negotiation, Step};
+use super::negotiation::{Availability, Negotiation, Step};
 use super::wire::OPTION_LEN;
 
 /// How a negotiation ended, or paused.

@@ -8,6 +8,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::client::*;
 use super::doubles::{Catalogue, Faulty, Held};
+use crate::nbd::limits::REQUESTS_MAX;
+
 use super::{SECTORS, connect, memory, serve, server, soon, until};
 
 const FORMS: [Form; 3] = [Form::Simple, Form::Structured, Form::Extended];
@@ -82,6 +84,23 @@ async fn what_a_client_has_in_flight_is_bounded() {
     held.open();
     let last = 100;
     assert_eq!(soon(client.finish(last)).await.unwrap().data.len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn requests_without_payload_are_bounded_too() {
+    let held = Held::new(memory());
+    let server = serve(held.clone());
+    let mut client = connect(&server).await;
+    client.go("mail").await;
+    let flushes = (0..REQUESTS_MAX + 100).map(|_| client.encode((FLUSH, 0, 0, 0), b"").1);
+    let bytes: Vec<u8> = flushes.flatten().collect();
+    client.stream.write_all(&bytes).await.unwrap();
+    until(|| held.waiting() == REQUESTS_MAX).await;
+    held.open();
+    for cookie in 1..=REQUESTS_MAX as u64 + 100 {
+        assert_eq!(soon(client.finish(cookie)).await.unwrap().errno, 0);
+    }
+    assert!(held.batches().iter().all(|batch| *batch <= REQUESTS_MAX));
 }
 
 #[tokio::test]
