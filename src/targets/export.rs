@@ -7,7 +7,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use base::units::Extent;
+use base::units::{Extent, SECTOR_LEN};
 use disk::{AnyDisk, DiskError};
 
 /// A name that a client may ask for.
@@ -63,6 +63,18 @@ pub struct Export {
     pub contexts: Arc<dyn Contexts>,
     /// Dropped when the session has ended and its last request was answered.
     pub guard: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Export {
+    /// Whether changes are refused, by the export or by its disk.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only || self.disk.geometry().is_read_only
+    }
+
+    /// Bytes that it has now.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.disk.geometry().sectors.saturating_mul(SECTOR_LEN as u64)
+    }
 }
 
 impl std::fmt::Debug for Export {

@@ -12,3 +12,6 @@ pub mod nbd;
 pub use export::{
     Context, ContextExtents, Contexts, Export, ExportError, ExportSummary, Exports, NoContexts,
 };
+
+#[cfg(test)]
+mod trials;

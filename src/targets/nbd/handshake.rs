@@ -4,8 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::agreement::Agreement;
 use super::limits::OPTION_DATA_LEN_MAX;
-use super::negotiation::{Agreement, Availability, Negotiation, Step};
+use super::negotiation::{Availability, Negotiation, Step};
 use super::wire::OPTION_LEN;
 
 /// How a negotiation ended, or paused.
@@ -58,5 +59,63 @@ where
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use disk::MemDisk;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::export::{Export, ExportError, ExportSummary, Exports, NoContexts};
+    use crate::nbd::negotiation::TlsPolicy;
+
+    struct Any;
+
+    impl Exports for Any {
+        fn list(&self) -> Vec<ExportSummary> {
+            Vec::new()
+        }
+
+        fn open(&self, name: &str) -> Result<Export, ExportError> {
+            Ok(Export {
+                name: name.to_owned(),
+                description: String::new(),
+                disk: Arc::new(MemDisk::new(8)),
+                is_read_only: false,
+                contexts: Arc::new(NoContexts),
+                guard: None,
+            })
+        }
+
+        fn default_name(&self) -> Option<String> {
+            None
+        }
+    }
+
+    /// What a negotiation comes to where the client sends all of this at once.
+    async fn ended(sent: &[u8]) -> Ended {
+        let (mut client, mut server) = duplex(1 << 16);
+        client.write_all(sent).await.unwrap();
+        let mut negotiation = Negotiation::new(Arc::new(Any), TlsPolicy::Offered);
+        negotiate(&mut server, &mut negotiation, || Availability::Open).await.unwrap()
+    }
+
+    const START_TLS: &[u8] = b"\0\0\0\x03IHAVEOPT\0\0\0\x05\0\0\0\0";
+
+    #[tokio::test]
+    async fn nothing_that_came_in_plain_behind_starttls_is_kept() {
+        assert!(matches!(ended(START_TLS).await, Ended::StartTls));
+        assert!(matches!(ended(&[START_TLS, b"I"].concat()).await, Ended::Closed));
+    }
+
+    #[tokio::test]
+    async fn what_came_behind_an_agreement_is_handed_over() {
+        let sent = b"\0\0\0\x03IHAVEOPT\0\0\0\x01\0\0\0\x01vrequests";
+        let Ended::Agreed(agreement, received) = ended(sent).await else { panic!() };
+        assert_eq!((agreement.export.name.as_str(), &received[..]), ("v", &b"requests"[..]));
     }
 }

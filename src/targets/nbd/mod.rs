@@ -5,6 +5,7 @@
 //! Source: the NBD protocol with its extension of extended headers.
 
 pub mod admission;
+pub mod agreement;
 pub mod completions;
 pub mod handshake;
 pub mod intake;
@@ -17,6 +18,7 @@ pub mod pending;
 pub mod reply;
 pub mod request;
 pub mod server;
+pub mod service;
 pub mod session;
 pub mod socket;
 pub mod status;

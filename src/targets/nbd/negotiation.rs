@@ -6,19 +6,18 @@
 
 use std::sync::Arc;
 
+use super::agreement::{Agreed, Agreement, Selection, context};
 use super::limits::{
-    BLOCK_LEN_PREFERRED, COMPACT_PAYLOAD_LEN_MAX, OPTION_DATA_LEN_MAX, OPTION_REPLY_LEN_MAX,
-    OPTION_SKIP_LEN_MAX, OPTIONS_MAX, PAYLOAD_LEN_MAX, STATUS_CONTEXTS_MAX,
+    BLOCK_LEN_PREFERRED, OPTION_DATA_LEN_MAX, OPTION_REPLY_LEN_MAX, OPTION_SKIP_LEN_MAX,
+    OPTIONS_MAX, PAYLOAD_LEN_MAX, STATUS_CONTEXTS_MAX,
 };
 use super::option::{InfoRequest, MetaRequest};
-use super::reply::ReplyForm;
-use super::request::Framing;
-use super::status::{ALLOCATION, Allocation, Selected};
+use super::status::{ALLOCATION, Selected};
 use super::wire::{
     Fields, GREETING_MAGIC, OPTION_LEN, OPTION_MAGIC, OptionCode, OptionError, OptionReply,
-    handshake_flag, info, put_option_reply, string, transmission_flag as flag,
+    handshake_flag, info, put_option_reply, string,
 };
-use crate::export::{Context, Export, ExportError, Exports};
+use crate::export::{Export, ExportError, Exports};
 
 /// What a listener does about TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,21 +56,6 @@ pub enum Step {
     Transmit(Box<Agreement>),
 }
 
-/// What both sides agreed on.
-#[derive(Debug)]
-pub struct Agreement {
-    /// The export, open.
-    pub export: Export,
-    /// The contexts that were selected.
-    pub contexts: Vec<Selected>,
-    /// The form of requests.
-    pub framing: Framing,
-    /// The form of replies.
-    pub form: ReplyForm,
-    /// Bytes of the largest payload.
-    pub payload_len_max: u64,
-}
-
 /// One client's negotiation.
 pub struct Negotiation {
     exports: Arc<dyn Exports>,
@@ -86,19 +70,6 @@ pub struct Negotiation {
 struct Skipping {
     option: u32,
     left: usize,
-}
-
-/// What options have achieved so far.
-#[derive(Default)]
-struct Agreed {
-    has_structured: bool,
-    has_extended: bool,
-    selection: Option<Selection>,
-}
-
-struct Selection {
-    export: Export,
-    contexts: Vec<Selected>,
 }
 
 /// An option that is refused: the error, and why, for people.
@@ -295,7 +266,7 @@ impl Negotiation {
         let Some(export) = data.and_then(string).and_then(|name| self.open(name).ok()) else {
             return Step::Close;
         };
-        let agreement = self.agree(export, false);
+        let agreement = std::mem::take(&mut self.agreed).conclude(export, false);
         let flags = agreement.flags();
         out.extend_from_slice(&agreement.export.len_bytes().to_be_bytes());
         out.extend_from_slice(&flags.to_be_bytes());
@@ -334,9 +305,7 @@ impl Negotiation {
     fn on_info(&mut self, data: &[u8], replies: &mut Replies<'_>) -> Result<Step, Refused> {
         let request = info_request(data)?;
         let export = self.open(request.name)?;
-        let selection = self.agreed.selection.as_ref();
-        let has_contexts = selection.is_some_and(|selection| selection.export.name == export.name);
-        describe(&export, self.agreed.flags(&export, has_contexts), &request, replies);
+        describe(&export, self.agreed.flags(&export), &request, replies);
         Ok(replies.ack())
     }
 
@@ -351,7 +320,8 @@ impl Negotiation {
             return refused(OptionError::Policy, "there are too many sessions");
         }
         let export = self.open(request.name)?;
-        let agreement = self.agree(export, request.wants(info::BLOCK_SIZE));
+        let is_bound = request.wants(info::BLOCK_SIZE);
+        let agreement = std::mem::take(&mut self.agreed).conclude(export, is_bound);
         describe(&agreement.export, agreement.flags(), &request, replies);
         replies.ack();
         Ok(Step::Transmit(Box::new(agreement)))
@@ -410,75 +380,6 @@ impl Negotiation {
             (code, error.to_string())
         })
     }
-
-    fn agree(&mut self, export: Export, is_bound: bool) -> Agreement {
-        let Agreed { has_structured, has_extended, selection } = std::mem::take(&mut self.agreed);
-        let selected = selection.filter(|selection| selection.export.name == export.name);
-        let (export, contexts) = match selected {
-            Some(selection) => (selection.export, selection.contexts),
-            None => (export, Vec::new()),
-        };
-        let (framing, form) = match (has_extended, has_structured) {
-            (true, _) => (Framing::Extended, ReplyForm::Extended),
-            (false, true) => (Framing::Compact, ReplyForm::Structured),
-            (false, false) => (Framing::Compact, ReplyForm::Simple),
-        };
-        let is_lenient = framing == Framing::Compact && !is_bound;
-        let payload_len_max = if is_lenient { COMPACT_PAYLOAD_LEN_MAX } else { PAYLOAD_LEN_MAX };
-        Agreement { export, contexts, framing, form, payload_len_max }
-    }
-}
-
-impl Agreement {
-    fn flags(&self) -> u16 {
-        let agreed = Agreed {
-            has_structured: self.form == ReplyForm::Structured,
-            has_extended: self.form == ReplyForm::Extended,
-            selection: None,
-        };
-        agreed.flags(&self.export, !self.contexts.is_empty())
-    }
-}
-
-impl Agreed {
-    fn flags(&self, export: &Export, has_contexts: bool) -> u16 {
-        let mut flags = flag::HAS_FLAGS
-            | flag::SEND_FLUSH
-            | flag::SEND_FUA
-            | flag::SEND_CACHE
-            | flag::CAN_MULTI_CONN;
-        flags |= if export.is_read_only() {
-            flag::READ_ONLY
-        } else {
-            flag::SEND_TRIM | flag::SEND_WRITE_ZEROES | flag::SEND_FAST_ZERO
-        };
-        if self.has_structured || self.has_extended {
-            flags |= flag::SEND_DF;
-        }
-        if self.has_extended && has_contexts {
-            flags |= flag::BLOCK_STATUS_PAYLOAD;
-        }
-        flags
-    }
-}
-
-impl Export {
-    /// Whether changes are refused, by the export or by its disk.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.is_read_only || self.disk.geometry().is_read_only
-    }
-
-    /// Bytes that it has now.
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.disk.geometry().sectors.saturating_mul(base::units::SECTOR_LEN as u64)
-    }
-}
-
-fn context(export: &Export, name: &str) -> Option<Arc<dyn Context>> {
-    if name == ALLOCATION {
-        return Some(Arc::new(Allocation(Arc::clone(&export.disk))));
-    }
-    export.contexts.get(name)
 }
 
 fn without(data: &[u8]) -> Result<(), Refused> {

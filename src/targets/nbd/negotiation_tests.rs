@@ -4,8 +4,10 @@ use base::units::Extent;
 use disk::MemDisk;
 
 use super::*;
-use crate::export::{ContextExtents, ExportSummary};
-use crate::nbd::wire::OPTION_REPLY_MAGIC;
+use crate::export::{Context, ContextExtents, ExportSummary};
+use crate::nbd::limits::COMPACT_PAYLOAD_LEN_MAX;
+use crate::nbd::reply::ReplyForm;
+use crate::nbd::wire::{OPTION_REPLY_MAGIC, transmission_flag as flag};
 
 struct Dirty(&'static str);
 

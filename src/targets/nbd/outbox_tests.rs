@@ -36,6 +36,26 @@ fn a_sent_buffer_serves_the_next_read_of_its_length() {
 }
 
 #[test]
+fn heads_that_were_sent_are_forgotten_while_others_wait() {
+    let mut outbox = Outbox::new();
+    let head = |n: usize| vec![pattern(n); 1000];
+    let mut waiting = VecDeque::new();
+    for n in 0..2000 {
+        outbox.head(|out| out.extend_from_slice(&head(n)));
+        waiting.extend(head(n));
+        if n > 10 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            assert_eq!(outbox.slices(&mut slices), 1);
+            assert!(
+                slices[0].iter().take(1000).eq(waiting.drain(..1000).collect::<Vec<_>>().iter())
+            );
+            outbox.sent(1000);
+        }
+    }
+    assert!(outbox.heads.len() < 2 * STALE_HEADS_MAX, "{}", outbox.heads.len());
+}
+
+#[test]
 fn spare_buffers_are_bounded() {
     let mut spares = Spares::default();
     for _ in 0..1000 {

@@ -99,6 +99,24 @@ fn status_comes_in_one_chunk_for_each_context_and_the_last_is_final() {
     assert_eq!(&reply[32..40], b"\0\0\0\x01\0\0\0\x01");
 }
 
+#[test]
+fn few_zeroes_are_sent_with_the_data_around_them() {
+    let chunks = |zeroes: Range<usize>| {
+        let mut buffer = Buffer::zeroed(256 << 10).unwrap();
+        buffer.fill(1);
+        buffer[zeroes].fill(0);
+        let bytes = ByteExtent { offset: 0, len: 256 << 10 };
+        let read = Read { bytes, is_unfragmented: false };
+        let reply = bytes_of(|out| ReplyForm::Structured.data(out, &HEADER, buffer, read));
+        let sent = 256 << 10;
+        // One chunk is 28 bytes and its data; a hole is 32 bytes.
+        if reply.len() == sent + 28 { 1 } else { 3 }
+    };
+    assert_eq!(chunks(65_536..65_536 + HOLE_LEN_MIN - 4096), 1);
+    assert_eq!(chunks(65_536..65_536 + HOLE_LEN_MIN), 3);
+    assert_eq!(chunks(65_537..65_536 + HOLE_LEN_MIN + 100), 1, "whole blocks only");
+}
+
 /// Puts a structured reply to a read together again.
 fn assemble(mut reply: Fields<'_>, bytes: ByteExtent) -> (Vec<u8>, usize) {
     let mut data = vec![0xee; usize::try_from(bytes.len).unwrap()];

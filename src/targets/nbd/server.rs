@@ -15,13 +15,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::admission::{Admission, Source};
+use super::agreement::Agreement;
 use super::completions::Order;
 use super::handshake::{Ended, negotiate};
 use super::limits::{NEGOTIATION_TIME_MAX, SESSIONS_MAX};
 use super::listener::{self, Bound};
-use super::negotiation::{Agreement, Availability, Negotiation, TlsPolicy, greeting};
+use super::negotiation::{Availability, Negotiation, TlsPolicy, greeting};
 use super::reply::ReplyForm;
-use super::session::{Session, Shared};
+use super::service::{Service, Shared};
+use super::session::Session;
 use super::socket::{Socket, Stream};
 use super::tally::{Counts, Tally};
 use super::tls::Tls;
@@ -290,7 +292,9 @@ impl Server {
         };
         let edges = self.inner.edges.of(&agreement.export.name);
         let shared = Arc::clone(&entry.shared);
-        Session::new(stream, *agreement, &received, edges, shared).run().await;
+        let service = Service::new(*agreement, edges, Arc::clone(&shared));
+        let completions = Arc::clone(&shared.completions);
+        Session::new(stream, &received, service, completions).run().await;
         true
     }
 

@@ -37,11 +37,15 @@ fn a_change_waits_for_another_one_at_the_edges() {
     let edged = edged(4);
     let held = now(edged.lock.0.lock());
     let bytes = ByteExtent { offset: 1, len: 1 };
-    let mut change = pin!(edged.zero(bytes, Keep::Nothing, Durability::Volatile));
+    let mut zeroing = pin!(edged.zero(bytes, Keep::Nothing, Durability::Volatile));
+    let pieces = vec![Buffer::zeroed(512).unwrap()];
+    let mut writing = pin!(edged.write(bytes, pieces, Durability::Volatile));
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(change.as_mut().poll(&mut cx).is_pending());
+    assert!(zeroing.as_mut().poll(&mut cx).is_pending());
+    assert!(writing.as_mut().poll(&mut cx).is_pending());
     drop(held);
-    assert!(change.as_mut().poll(&mut cx).is_ready());
+    assert!(zeroing.as_mut().poll(&mut cx).is_ready());
+    assert!(writing.as_mut().poll(&mut cx).is_ready());
 }
 
 #[test]
