@@ -1,15 +1,17 @@
 //! Partition tables: GPT and the four primary partitions of an MBR.
 //!
-//! Pure but for one door, [`locate`]: bytes in, a table out. A GPT counts only with both its checksums right. Logical partitions of
+//! Pure but for [`locate`] and [`open`]: bytes in, a table out. A GPT counts only with both its checksums right. Logical partitions of
 //! an MBR lie in a chain all over the disk and are not read.
 //!
 //! Source: UEFI Specification 2.10, 5.2.1 "Legacy Master Boot Record" and 5.3 "GUID Partition Table".
 
 use std::fmt;
+use std::sync::Arc;
 
 use base::size::ByteSize;
 use base::units::{Extent, SECTOR_LEN};
 use disk::AnyDisk;
+use disk::slice::SliceDisk;
 
 use crate::error::AttachError;
 use crate::filesystem::{self, Found};
@@ -75,6 +77,16 @@ pub async fn locate(disk: &AnyDisk, number: u32) -> Result<Extent, AttachError> 
             "there is no partition {number}: the disk holds {found}, and no partition table"
         ))),
     }
+}
+
+/// The partition of this number on `disk`, as a disk of its own.
+///
+/// # Errors
+/// As [`locate`].
+pub async fn open(disk: AnyDisk, number: u32) -> Result<AnyDisk, AttachError> {
+    let extent = locate(&disk, number).await?;
+    let failed = |source| AttachError::Disk { what: "open the partition", source };
+    Ok(Arc::new(SliceDisk::new(disk, extent).map_err(failed)?))
 }
 
 /// The GUID partition table of a disk of `sectors` sectors that starts with `head`.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base::units::Extent;
 use disk::AnyDisk;
 use kernel_stubs::mount::MountHow;
 use kernel_stubs::mount_plan;
+use kernel_stubs::partition;
 use kernel_stubs::{AttachError, AttachRecord, Attachment, Kind};
 
 use crate::support::{CountingDisk, Place, has, is_mounted, sh};
@@ -286,6 +288,46 @@ async fn a_name_is_attached_once_at_a_time() {
         first.detach().await.unwrap();
         first.detach().await.unwrap();
         second.detach().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_off_the_grid_of_blocks_is_a_device_of_its_own() {
+    for place in Place::all() {
+        let disk = CountingDisk::new(96 * MIB);
+        // As old tools laid partitions out: at sector 63, up to an odd one.
+        let mut table = vec![0xa5; 63 * 512];
+        table[446..510].fill(0);
+        table[446 + 4] = 0x83;
+        table[446 + 8..446 + 12].copy_from_slice(&63u32.to_le_bytes());
+        table[446 + 12..446 + 16].copy_from_slice(&170_001u32.to_le_bytes());
+        table[510..512].copy_from_slice(b"\x55\xaa");
+        disk.put(0, &table);
+        let after = [0x5a; 512];
+        disk.put(63 + 170_001, &after);
+        let part = partition::open(disk.clone(), 1).await.unwrap();
+        let options = place.options("mail", false);
+        let mut attachment = place.attacher.attach(part.clone(), options).await.unwrap();
+        format(&attachment, "mkfs.ext4 -q").await;
+        let dir = place.mount_point("mnt");
+        attachment.mount(&dir, &PLAIN).await.unwrap();
+        sh(&format!(
+            "cd {0}; for i in $(seq 60); do head -c $((i * 4999)) /dev/urandom > f$i; done; \
+             sync -f .; rm f*[02468]; sync -f .; fstrim .; sha256sum f* > ../sums",
+            dir.display()
+        ))
+        .await;
+        attachment.detach().await.unwrap();
+
+        let options = place.options("mail", true);
+        let mut attachment = place.attacher.attach(part, options).await.unwrap();
+        sh(&format!("e2fsck -fn {}", attachment.device().display())).await;
+        attachment.mount(&dir, &PLAIN).await.unwrap();
+        sh(&format!("cd {}; sha256sum -c --quiet ../sums", dir.display())).await;
+        attachment.detach().await.unwrap();
+        let any: AnyDisk = disk;
+        assert_eq!(any.read(Extent::new(0, 63)).await.unwrap()[..], table[..]);
+        assert_eq!(any.read(Extent::new(63 + 170_001, 1)).await.unwrap()[..], after[..]);
     }
 }
 
