@@ -1,5 +1,7 @@
 //! `tidemark`: the command line.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,5 +1,7 @@
 //! `tidemarkd`: the daemon.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
