@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod corpus;
 mod crash;
 mod daemon;
 mod model;

@@ -23,6 +23,9 @@ pub enum CodecError {
     },
 }
 
+/// What counts up by ones stays below this: a thousand million a second take over a century.
+const COUNTER_MAX: u64 = 1 << 62;
+
 /// Takes fields from the front of a byte slice.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -53,6 +56,20 @@ impl<'a> Reader<'a> {
     read_int!(u32, u32);
     read_int!(u64, u64);
     read_int!(u128, u128);
+
+    /// Takes a `u64` that only ever rises by ones: a sequence, a position, a number. Sums of a few of
+    /// them do not overflow.
+    ///
+    /// # Errors
+    /// `Short` where the bytes end; `Invalid` where it is beyond what any history reaches.
+    pub fn counter(&mut self) -> Result<u64, CodecError> {
+        let value = self.u64()?;
+        if value < COUNTER_MAX {
+            Ok(value)
+        } else {
+            Err(CodecError::Invalid { field: "counter", value })
+        }
+    }
 
     /// Takes `len` bytes.
     ///

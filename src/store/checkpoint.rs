@@ -135,17 +135,17 @@ impl Checkpoint {
         if checksum::of_pieces(Kind::Checkpoint, pieces) != crc {
             return Err(invalid("crc", crc.into()));
         }
-        let (pool, generation) = (Id(r.u128()?), r.u64()?);
+        let (pool, generation) = (Id(r.u128()?), r.counter()?);
         r.u64()?;
-        let (events_through, first_frame) = (r.u64()?, r.u64()?);
-        let (first_position, first_incarnation) = (r.u64()?, r.u64()?);
+        let (events_through, first_frame) = (r.counter()?, r.counter()?);
+        let (first_position, first_incarnation) = (r.counter()?, r.counter()?);
         let mut events = Vec::new();
         for _ in 0..r.u32()? {
             events.push(Event::decode(take(&mut r)?)?);
         }
         let mut volumes = BTreeMap::new();
         for _ in 0..r.u32()? {
-            let (number, allocated_blocks) = (r.u32()?, r.u64()?);
+            let (number, allocated_blocks) = (r.u32()?, r.counter()?);
             let (preserved, map) = (take(&mut r)?.to_vec(), take(&mut r)?.to_vec());
             volumes.insert(number, VolumePart { allocated_blocks, preserved, map });
         }

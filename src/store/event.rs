@@ -5,7 +5,9 @@
 
 use base::codec::{CodecError, Reader, Writer};
 use base::id::Id;
+use base::limits::VOLUME_LEN_MAX;
 use base::name::Name;
+use base::units::SECTOR_LEN;
 
 use crate::status::{Grade, MarksFullPolicy, Proof, StoreFullPolicy, SyncPolicy};
 
@@ -245,34 +247,41 @@ impl Event {
     fn decode_from(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(match r.u8()? {
             1 => Self::Created {
-                volume: r.u32()?,
+                volume: number(r)?,
                 id: Id(r.u128()?),
                 name: name(r)?,
                 kind: decode_kind(r)?,
-                sectors: r.u64()?,
+                sectors: sectors(r)?,
                 created_ms: r.u64()?,
             },
-            2 => Self::Grown { volume: r.u32()?, sectors: r.u64()? },
-            3 => Self::Removed { volume: r.u32()? },
-            4 => Self::PoliciesSet { volume: r.u32()?, policies: decode_policies(r)? },
-            5 => Self::Marked { marks: many(r, |r| Ok((r.u32()?, r.u64()?, decode_mark(r)?)))? },
-            6 => Self::MarkRemoved { volume: r.u32()?, sequence: r.u64()? },
-            7 => Self::MarkChanged { volume: r.u32()?, sequence: r.u64()?, mark: decode_mark(r)? },
-            8 => Self::RolledBack {
-                volume: r.u32()?,
-                to: r.u64()?,
-                safety: r.u64()?,
+            2 => Self::Grown { volume: number(r)?, sectors: sectors(r)? },
+            3 => Self::Removed { volume: number(r)? },
+            4 => Self::PoliciesSet { volume: number(r)?, policies: decode_policies(r)? },
+            5 => Self::Marked {
+                marks: many(r, |r| Ok((number(r)?, r.counter()?, decode_mark(r)?)))?,
+            },
+            6 => Self::MarkRemoved { volume: number(r)?, sequence: r.counter()? },
+            7 => Self::MarkChanged {
+                volume: number(r)?,
+                sequence: r.counter()?,
                 mark: decode_mark(r)?,
             },
-            9 => Self::RollbackCopied { volume: r.u32()? },
-            10 => Self::PromotionStarted { volume: r.u32()? },
-            11 => Self::Promoted { volume: r.u32()? },
-            12 => Self::GroupSet { name: name(r)?, volumes: many(r, Reader::u32)? },
+            8 => Self::RolledBack {
+                volume: number(r)?,
+                to: r.counter()?,
+                safety: r.counter()?,
+                mark: decode_mark(r)?,
+            },
+            9 => Self::RollbackCopied { volume: number(r)? },
+            10 => Self::PromotionStarted { volume: number(r)? },
+            11 => Self::Promoted { volume: number(r)? },
+            12 => Self::GroupSet { name: name(r)?, volumes: many(r, number)? },
             13 => Self::GroupRemoved { name: name(r)? },
             14 => {
-                let next_number = r.u32()?;
+                let next_number = number(r)?;
                 let count = r.u32()?;
-                let pairs: Result<_, _> = (0..count).map(|_| Ok((r.u32()?, r.u64()?))).collect();
+                let pairs: Result<_, _> =
+                    (0..count).map(|_| Ok((number(r)?, r.counter()?))).collect();
                 Self::Counters { next_number, next_sequences: pairs? }
             }
             kind => return Err(CodecError::Invalid { field: "event kind", value: kind.into() }),
@@ -286,6 +295,23 @@ fn many<'a, T>(
 ) -> Result<Vec<T>, CodecError> {
     let count = r.u16()?;
     (0..count).map(|_| one(r)).collect()
+}
+
+/// A volume's number: never the last one, so that there is always a next.
+fn number(r: &mut Reader<'_>) -> Result<u32, CodecError> {
+    match r.u32()? {
+        u32::MAX => Err(CodecError::Invalid { field: "volume number", value: u32::MAX.into() }),
+        number => Ok(number),
+    }
+}
+
+fn sectors(r: &mut Reader<'_>) -> Result<u64, CodecError> {
+    let sectors = r.u64()?;
+    if sectors <= VOLUME_LEN_MAX / SECTOR_LEN as u64 {
+        Ok(sectors)
+    } else {
+        Err(CodecError::Invalid { field: "sectors", value: sectors })
+    }
 }
 
 fn name(r: &mut Reader<'_>) -> Result<Name, CodecError> {
@@ -305,7 +331,7 @@ fn decode_kind(r: &mut Reader<'_>) -> Result<Kind, CodecError> {
     match r.u8()? {
         0 => Ok(Kind::Thin),
         1 => Ok(Kind::Adopted(r.text()?.to_owned())),
-        2 => Ok(Kind::View { parent: r.u32()?, mark: r.u64()? }),
+        2 => Ok(Kind::View { parent: number(r)?, mark: r.counter()? }),
         kind => Err(CodecError::Invalid { field: "volume kind", value: kind.into() }),
     }
 }
@@ -341,7 +367,7 @@ fn encode_mark(w: &mut Writer, mark: &MarkEntry) {
 fn decode_mark(r: &mut Reader<'_>) -> Result<MarkEntry, CodecError> {
     let invalid = |field, value: u8| CodecError::Invalid { field, value: value.into() };
     let (id, name) = (Id(r.u128()?), name(r)?);
-    let (taken_ms, sectors) = (r.u64()?, r.u64()?);
+    let (taken_ms, sectors) = (r.u64()?, sectors(r)?);
     let grade = match r.u8()? {
         0 => Grade::Crash,
         1 => Grade::Filesystem,

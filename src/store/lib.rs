@@ -21,6 +21,7 @@ mod epoch_map;
 mod error;
 mod event;
 mod flush;
+pub mod fuzzing;
 mod gone;
 mod history;
 mod image;

@@ -72,7 +72,7 @@ impl Superblock {
         expect("crc", u64::from(crc), u64::from(checksum::of(Kind::Superblock, &whole)))?;
         let superblock = Self {
             pool: Id(reader.u128()?),
-            incarnation: reader.u64()?,
+            incarnation: reader.counter()?,
             journal_blocks: reader.u64()?,
             created_ms: reader.u64()?,
             segment_len: reader.u64()?,

@@ -53,12 +53,12 @@ impl MapManifest {
         if version != VERSION || count > RUNS_MAX {
             return Err(CodecError::Invalid { field: "version and count", value: count as u64 });
         }
-        let next_run = reader.u64()?;
+        let next_run = reader.counter()?;
         let mut runs = Vec::with_capacity(count);
         for _ in 0..count {
             let number = reader.u64()?;
             let (pages, fence_pages, filter_pages) = (reader.u32()?, reader.u32()?, reader.u32()?);
-            let entries = reader.u64()?;
+            let entries = reader.counter()?;
             if number >= next_run || pages == 0 || entries < u64::from(pages) {
                 return Err(CodecError::Invalid { field: "run", value: number });
             }

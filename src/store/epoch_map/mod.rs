@@ -41,5 +41,5 @@ pub(crate) use live::LiveMarks;
 pub(crate) use manifest::MapManifest;
 pub(crate) use map::{EpochMap, MapOptions, MapSetup, MapTicket, remove_files};
 pub(crate) use merge::MergeProgress;
-pub(crate) use page::Page;
+pub(crate) use page::{Page, PageName};
 pub(crate) use range::{Hit, ScanPart};

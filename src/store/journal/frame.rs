@@ -160,7 +160,7 @@ impl Record {
         match reader.u8()? {
             KIND_WRITE => {
                 reader.reserved(3)?;
-                let (volume, epoch, start) = (reader.u32()?, reader.u64()?, reader.u64()?);
+                let (volume, epoch, start) = (reader.u32()?, reader.counter()?, reader.u64()?);
                 let blocks = u64::from(reader.u32()?);
                 if blocks == 0 || blocks > RECORD_BLOCKS_MAX || start > u64::MAX / 4096 {
                     return Err(CodecError::Invalid { field: "blocks", value: blocks });
@@ -176,7 +176,7 @@ impl Record {
                         return Err(CodecError::Invalid { field: "keep", value: other.into() });
                     }
                 };
-                let (volume, epoch) = (reader.u32()?, reader.u64()?);
+                let (volume, epoch) = (reader.u32()?, reader.counter()?);
                 let run = Run::new(reader.u64()?, reader.u64()?);
                 if run.end() > u64::MAX / 4096 {
                     return Err(CodecError::Invalid { field: "run", value: run.start });
@@ -247,9 +247,9 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameHead, Vec<Record>), CodecError> {
     reader.bytes(12)?;
     let count = reader.u32()?;
     let pool = Id(reader.u128()?);
-    let (number, incarnation, position) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    let (number, incarnation, position) = (reader.counter()?, reader.counter()?, reader.counter()?);
     let (payload_blocks, used) = (reader.u32()?, reader.u32()? as usize);
-    let durable = reader.u64()?;
+    let durable = reader.counter()?;
     let crc = reader.u32()?;
     reader.reserved(20)?;
     if used < FIXED_LEN || used > usize::from(head_blocks) * BLOCK_LEN || used > bytes.len() {

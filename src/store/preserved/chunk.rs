@@ -151,8 +151,8 @@ impl ChunkHead {
         let mut reader = Reader::new(bytes);
         reader.bytes(16)?;
         let volume = Id(reader.u128()?);
-        let (incarnation, number) = (reader.u64()?, reader.u64()?);
-        let (durable_below, sectors) = (reader.u64()?, reader.u32()?);
+        let (incarnation, number) = (reader.counter()?, reader.counter()?);
+        let (durable_below, sectors) = (reader.counter()?, reader.u32()?);
         let sum = reader.u32()?;
         if sum != head_checksum(bytes) {
             return Err(CodecError::Invalid { field: "checksum", value: u64::from(sum) });

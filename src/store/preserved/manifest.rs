@@ -69,9 +69,9 @@ impl Manifest {
         }
         reader.reserved(2)?;
         let (segment, sector) = (reader.u32()?, reader.u32()?);
-        let (chunk, incarnation) = (reader.u64()?, reader.u64()?);
+        let (chunk, incarnation) = (reader.counter()?, reader.counter()?);
         let scan_from = ScanFrom { segment, sector, chunk, incarnation };
-        let next_chunk = reader.u64()?;
+        let next_chunk = reader.counter()?;
         if chunk > next_chunk {
             return Err(CodecError::Invalid { field: "next chunk", value: next_chunk });
         }
