@@ -134,7 +134,8 @@ pub fn journal(bytes: &[u8]) {
 }
 
 /// A pool: the length of a checkpoint in two bytes, the checkpoint, and the first blocks of the journal.
-/// Opened, looked into, and read at both ends of every volume, mark and view.
+/// Opened, looked into, read at both ends of every volume, mark and view, and closed, which
+/// applies what the journal holds.
 pub fn pool(bytes: &[u8]) {
     let Some((len, rest)) = bytes.split_first_chunk() else { return };
     let len = usize::from(u16::from_le_bytes(*len));
@@ -217,6 +218,7 @@ fn open_forged(checkpoint: &[u8], journal: &[u8]) {
         for view in pool.views() {
             read_ends(&pool, DiskRef::View(view.name)).await;
         }
+        let _ = pool.close().await;
     });
 }
 
