@@ -9,6 +9,7 @@ pub mod attach;
 pub mod cleanup;
 pub mod error;
 pub mod filesystem;
+pub mod fuzzing;
 pub mod loop_device;
 pub mod mount;
 pub mod mount_plan;

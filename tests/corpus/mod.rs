@@ -4,6 +4,7 @@
 //! Seeds are whole structures, so that a fuzzer starts behind the checks that keep noise out. `write_seeds`
 //! makes them anew where a format changed; what a fuzzer found goes beside them by hand.
 
+mod file_system;
 mod nbd;
 mod store;
 
@@ -18,6 +19,7 @@ type Entry = fn(&[u8]);
 const TARGETS: &[(&str, Entry)] = &[
     ("checkpoint", ::store::fuzzing::checkpoint),
     ("chunk_head", ::store::fuzzing::chunk_head),
+    ("file_system", kernel_stubs::fuzzing::file_system),
     ("journal", ::store::fuzzing::journal),
     ("map_page", ::store::fuzzing::map_page),
     ("nbd_negotiation", targets::fuzzing::negotiation),
@@ -74,7 +76,8 @@ fn every_target_is_built_and_has_inputs() {
 #[test]
 #[ignore = "writes the seeds anew; start it where a format changed"]
 fn write_seeds() {
-    for Seed { target, name, bytes } in store::seeds().into_iter().chain(nbd::seeds()) {
+    let all = [store::seeds(), nbd::seeds(), file_system::seeds()];
+    for Seed { target, name, bytes } in all.into_iter().flatten() {
         let folder = fuzz_folder().join("corpus").join(target);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(format!("{name}.seed")), bytes).unwrap();

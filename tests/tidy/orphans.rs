@@ -30,8 +30,21 @@ pub fn roots(manifest: &Manifest, tree: &Tree) -> Vec<String> {
         paths.extend(targets.into_iter().flatten().filter_map(path_of));
     }
     paths.extend(["src/lib.rs", "src/main.rs", "build.rs"].map(str::to_owned));
+    paths.extend(found_by_cargo(manifest, tree));
     let in_folder = paths.iter().map(|path| format!("{}/{path}", manifest.folder));
     in_folder.filter(|path| tree.has(path)).collect()
+}
+
+/// Roots that a manifest need not name: each file in these folders, and each `main.rs` one deeper.
+fn found_by_cargo(manifest: &Manifest, tree: &Tree) -> Vec<String> {
+    let start = format!("{}/", manifest.folder);
+    let inside = tree.paths().filter_map(|path| path.strip_prefix(&start));
+    let is_root = |path: &&str| match path.split('/').collect::<Vec<_>>()[..] {
+        ["tests" | "benches" | "examples", file] => file.ends_with(".rs"),
+        ["tests" | "benches" | "examples", _, file] => file == "main.rs",
+        _ => false,
+    };
+    inside.filter(is_root).map(str::to_owned).collect()
 }
 
 /// Follows the modules that the file at `path` declares; their files lie in `folder`.
