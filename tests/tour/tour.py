@@ -8,7 +8,7 @@ soon as it has said what is written, and stops it at the end.
 
 Written and real output are compared as a reader would: a number or a size in a line stands for any other,
 an id for any id, table rules and gaps may be longer or shorter, and a line `...` stands for any lines. A
-device stands for the one that was really said, also in commands that come later. A command must
+device or a port stands for the one that was really said, also in commands that come later. A command must
 succeed, unless the next one asks for `$?`.
 
 The tour runs in a folder of its own. `cargo run` there starts the programs in $TIDEMARK_BIN (by default
@@ -30,7 +30,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 HEADING = "## A ten-minute tour"
 COMMAND_SECONDS_MAX = 120
 SKIPPED = 77
-DEVICE = r"/dev/(?:loop|nbd)\d+"
+AGO = r"\((?:now|[^()]* ago)\)"
+PLACE = r"/dev/(?:loop|nbd)\d+|127\.0\.0\.1:\d+"
 
 CARGO_DOUBLE = """#!/usr/bin/env bash
 # Stands for `cargo run --release --bin NAME -- ...`: the program was built by an earlier stage.
@@ -89,10 +90,11 @@ def read_line(steps: list[Step], number: int, line: str, is_daemon: bool) -> Non
 def pattern_of(line: str) -> re.Pattern[str]:
     """What a written line of output stands for."""
     any_of = [
-        (DEVICE, DEVICE),
+        (PLACE, f"(?:{PLACE})"),  # a device or a port
+        (AGO, AGO),
         (r"[0-9a-f]{8,}(?:-[0-9a-f]+)*", r"[0-9a-f-]{8,}"),  # an id
         (r"(?:─+|-{3,}|=+|╌+|┄+)", r"[─=╌┄-]+"),  # a rule of a table
-        (r"\d+(?:\.\d+)?[KMGT]?", r"\d+(?:\.\d+)?[KMGT]?"),  # a number or a size
+        (r"\d+(?:\.\d+)?[BKMGT]?", r"\d+(?:\.\d+)?[BKMGT]?"),  # a number or a size
         (r"\.\.\.|…", r".*"),
         (r"\s+", r"\s+"),
     ]
@@ -108,15 +110,15 @@ def pattern_of(line: str) -> re.Pattern[str]:
     return re.compile(r"\s*" + pattern + re.escape(stripped[at:]) + r"\s*")
 
 
-def devices_of(expected: list[str], actual: list[str]) -> dict[str, str]:
-    """Which device each written one stands for."""
-    written = re.findall(DEVICE, "\n".join(expected))
-    return dict(zip(written, re.findall(DEVICE, "\n".join(actual)), strict=False))
+def places_of(expected: list[str], actual: list[str]) -> dict[str, str]:
+    """Which device or port each written one stands for."""
+    written = re.findall(PLACE, "\n".join(expected))
+    return dict(zip(written, re.findall(PLACE, "\n".join(actual)), strict=False))
 
 
-def with_devices(command: str, devices: dict[str, str]) -> str:
-    """A command with the devices that were really said."""
-    return re.sub(DEVICE, lambda found: devices.get(found[0], found[0]), command)
+def with_places(command: str, places: dict[str, str]) -> str:
+    """A command with the devices and ports that were really said."""
+    return re.sub(PLACE, lambda found: places.get(found[0], found[0]), command)
 
 
 def difference(expected: list[str], actual: list[str]) -> str | None:
@@ -198,14 +200,14 @@ class Daemon:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_until_said(self) -> None:
-        """Waits until it has said what is written."""
+    def wait_until_said(self) -> list[str]:
+        """Waits until it has said what is written; returns what it has said."""
         deadline = time.monotonic() + COMMAND_SECONDS_MAX
         while True:
             said = self.log.read_text().splitlines()
             wrong = difference([*self.step.expected, "..."], said)
             if wrong is None:
-                return
+                return said
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise TourError(f"{wrong}\n        all of it: {said}")
             time.sleep(0.05)
@@ -227,7 +229,7 @@ class Daemon:
 def take(steps: list[Step], folder: Path, environment: dict[str, str]) -> None:
     """Takes the tour in a folder."""
     daemons: list[Daemon] = []
-    devices: dict[str, str] = {}
+    places: dict[str, str] = {}
     shell = Shell(folder, environment)
     try:
         for index, step in enumerate(steps):
@@ -235,10 +237,10 @@ def take(steps: list[Step], folder: Path, environment: dict[str, str]) -> None:
             try:
                 if step.is_daemon:
                     daemons.append(Daemon(step, folder, environment))
-                    daemons[-1].wait_until_said()
+                    places.update(places_of(step.expected, daemons[-1].wait_until_said()))
                     continue
-                said = shell.run(with_devices(step.command, devices))
-                devices.update(devices_of(step.expected, said))
+                said = shell.run(with_places(step.command, places))
+                places.update(places_of(step.expected, said))
                 print("\n".join(f"    {line}" for line in said if line), flush=True)
                 wrong = difference(step.expected, said)
                 if wrong:
@@ -275,6 +277,7 @@ def check_the_judge() -> None:
         (["x", "...", "z"], ["x", "y", "y", "z"]),
         (["took 3 ms"], ["took 0.25 ms"]),
         (["first is /dev/loop0"], ["first is /dev/nbd12"]),
+        (["at 10:00 (now)", "0B"], ["at 12:00 (3 seconds ago)", "1.5G"]),
         ([], [""]),
     ]
     other = [
