@@ -6,8 +6,9 @@ is typed into one shell that lives through the whole tour; the lines below it ar
 fenced as `console daemon` holds one command that goes on running in another terminal; the tour goes on as
 soon as it has said what is written, and stops it at the end.
 
-Written and real output are compared as a reader would: a number in a line stands for any number, an id
-for any id, table rules and gaps may be longer or shorter, and a line `...` stands for any lines. A command must
+Written and real output are compared as a reader would: a number or a size in a line stands for any other,
+an id for any id, table rules and gaps may be longer or shorter, and a line `...` stands for any lines. A
+device or a port stands for the one that was really said, also in commands that come later. A command must
 succeed, unless the next one asks for `$?`.
 
 The tour runs in a folder of its own. `cargo run` there starts the programs in $TIDEMARK_BIN (by default
@@ -29,6 +30,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 HEADING = "## A ten-minute tour"
 COMMAND_SECONDS_MAX = 120
 SKIPPED = 77
+AGO = r"\((?:now|[^()]* ago)\)"
+PLACE = r"/dev/(?:loop|nbd)\d+|127\.0\.0\.1:\d+"
 
 CARGO_DOUBLE = """#!/usr/bin/env bash
 # Stands for `cargo run --release --bin NAME -- ...`: the program was built by an earlier stage.
@@ -87,11 +90,13 @@ def read_line(steps: list[Step], number: int, line: str, is_daemon: bool) -> Non
 def pattern_of(line: str) -> re.Pattern[str]:
     """What a written line of output stands for."""
     any_of = [
+        (PLACE, f"(?:{PLACE})"),  # a device or a port
+        (AGO, AGO),
         (r"[0-9a-f]{8,}(?:-[0-9a-f]+)*", r"[0-9a-f-]{8,}"),  # an id
         (r"(?:─+|-{3,}|=+|╌+|┄+)", r"[─=╌┄-]+"),  # a rule of a table
-        (r"\d+(?:\.\d+)?", r"\\d+(?:\\.\\d+)?"),  # a number
+        (r"\d+(?:\.\d+)?[BKMGT]?", r"\d+(?:\.\d+)?[BKMGT]?"),  # a number or a size
         (r"\.\.\.|…", r".*"),
-        (r"\s+", r"\\s+"),
+        (r"\s+", r"\s+"),
     ]
     finder = re.compile("|".join(f"({one})" for one, _ in any_of))
     pattern, at = "", 0
@@ -99,10 +104,21 @@ def pattern_of(line: str) -> re.Pattern[str]:
     if stripped.isdecimal():
         return re.compile(rf"\s*{stripped}\s*")
     for found in finder.finditer(stripped):
-        stands_for = any_of[(found.lastindex or 1) - 1][1].replace("\\\\", "\\")
+        stands_for = any_of[(found.lastindex or 1) - 1][1]
         pattern += re.escape(stripped[at : found.start()]) + stands_for
         at = found.end()
     return re.compile(r"\s*" + pattern + re.escape(stripped[at:]) + r"\s*")
+
+
+def places_of(expected: list[str], actual: list[str]) -> dict[str, str]:
+    """Which device or port each written one stands for."""
+    written = re.findall(PLACE, "\n".join(expected))
+    return dict(zip(written, re.findall(PLACE, "\n".join(actual)), strict=False))
+
+
+def with_places(command: str, places: dict[str, str]) -> str:
+    """A command with the devices and ports that were really said."""
+    return re.sub(PLACE, lambda found: places.get(found[0], found[0]), command)
 
 
 def difference(expected: list[str], actual: list[str]) -> str | None:
@@ -184,14 +200,14 @@ class Daemon:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_until_said(self) -> None:
-        """Waits until it has said what is written."""
+    def wait_until_said(self) -> list[str]:
+        """Waits until it has said what is written; returns what it has said."""
         deadline = time.monotonic() + COMMAND_SECONDS_MAX
         while True:
             said = self.log.read_text().splitlines()
             wrong = difference([*self.step.expected, "..."], said)
             if wrong is None:
-                return
+                return said
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise TourError(f"{wrong}\n        all of it: {said}")
             time.sleep(0.05)
@@ -213,6 +229,7 @@ class Daemon:
 def take(steps: list[Step], folder: Path, environment: dict[str, str]) -> None:
     """Takes the tour in a folder."""
     daemons: list[Daemon] = []
+    places: dict[str, str] = {}
     shell = Shell(folder, environment)
     try:
         for index, step in enumerate(steps):
@@ -220,9 +237,10 @@ def take(steps: list[Step], folder: Path, environment: dict[str, str]) -> None:
             try:
                 if step.is_daemon:
                     daemons.append(Daemon(step, folder, environment))
-                    daemons[-1].wait_until_said()
+                    places.update(places_of(step.expected, daemons[-1].wait_until_said()))
                     continue
-                said = shell.run(step.command)
+                said = shell.run(with_places(step.command, places))
+                places.update(places_of(step.expected, said))
                 print("\n".join(f"    {line}" for line in said if line), flush=True)
                 wrong = difference(step.expected, said)
                 if wrong:
@@ -258,6 +276,8 @@ def check_the_judge() -> None:
         (["id 0123456789abcdef"], ["id fedcba9876543210"]),
         (["x", "...", "z"], ["x", "y", "y", "z"]),
         (["took 3 ms"], ["took 0.25 ms"]),
+        (["first is /dev/loop0"], ["first is /dev/nbd12"]),
+        (["at 10:00 (now)", "0B"], ["at 12:00 (3 seconds ago)", "1.5G"]),
         ([], [""]),
     ]
     other = [
@@ -268,6 +288,7 @@ def check_the_judge() -> None:
         (["1"], ["0"]),
         ([], ["error: no"]),
         (["a.b"], ["axb"]),
+        (["is /dev/loop0"], ["is /dev/sda"]),
     ]
     for expected, actual in same:
         assert difference(expected, actual) is None, (expected, actual)
