@@ -89,7 +89,6 @@ struct Page {
 struct Inner {
     pages: BTreeMap<u64, Page>,
     ticks: u64,
-    repaired: u64,
 }
 
 /// The table of one volume.
@@ -156,9 +155,8 @@ impl ChecksumTable {
             let at = Extent::new(index * SECTORS_PER_PAGE, SECTORS_PER_PAGE);
             let (first, second) = (self.copies[0].read(at), self.copies[1].read(at));
             let raws = [first.await, second.await];
-            let (page, repaired) = self.choose(index, &raws)?;
+            let (page, _) = self.choose(index, &raws)?;
             let mut inner = self.lock();
-            inner.repaired += repaired;
             // Somebody may have loaded and changed it meanwhile; then theirs is newer.
             inner.pages.entry(index).or_insert(page);
         }
@@ -221,11 +219,6 @@ impl ChecksumTable {
     /// Whether it takes more memory than it may; `write_out` mends that.
     pub fn is_over_budget(&self) -> bool {
         self.memory_bytes() > self.cache_len
-    }
-
-    /// How many sectors were found damaged in one copy and taken from the other, since the last call.
-    pub fn take_repaired(&self) -> u64 {
-        std::mem::take(&mut self.lock().repaired)
     }
 
     /// How many blocks from `block` on have no code, as far as that can be seen without reading: neither

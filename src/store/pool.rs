@@ -139,15 +139,6 @@ impl Core {
         self.is_closing.then_some(StoreError::Closed)
     }
 
-    /// The running part of a volume.
-    ///
-    /// # Errors
-    /// `UnknownVolume`.
-    pub fn live(&mut self, name: &Name) -> Result<&mut Live, StoreError> {
-        let number = self.registry.named(name)?.number;
-        self.volumes.get_mut(&number).ok_or_else(|| StoreError::UnknownVolume(name.clone()))
-    }
-
     /// Whether a volume's base can be worked on.
     pub fn is_able(&self, number: u32) -> bool {
         let live = self.volumes.get(&number);

@@ -104,7 +104,9 @@ impl Pool {
         let is_due = {
             let core = self.lock();
             let blocks = core.ring.blocks;
-            upkeep.applied_blocks * 16 > blocks || core.ring.used() * 2 > blocks || applied == 0
+            let is_over = core.volumes.values().any(|live| live.volume.sums.is_over_budget());
+            let is_much = upkeep.applied_blocks * 16 > blocks || core.ring.used() * 2 > blocks;
+            is_over || is_much || applied == 0
         };
         let has_changes = upkeep.applied_blocks > 0 || upkeep.is_checkpoint_due;
         if has_changes && is_due {

@@ -33,6 +33,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chunk::ChunkHead;
 pub(crate) use error::PreservedError;
 pub(crate) use extent::{Content, Preserve};
 pub(crate) use manifest::Manifest;
