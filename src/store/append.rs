@@ -132,8 +132,13 @@ pub(crate) fn slice(data: &[Payload], first: u64, sectors: u64) -> Vec<Payload> 
 pub(crate) struct Frame {
     waiters: Vec<(Waiter, bool)>,
     is_done: bool,
-    /// The position after it.
-    end: u64,
+}
+
+/// What goes with a frame beside its records.
+#[derive(Default)]
+struct Cargo {
+    data: Vec<Payload>,
+    waiters: Vec<(Waiter, bool)>,
 }
 
 /// A frame that is ready to be written.
@@ -239,9 +244,9 @@ impl Pool {
         let mut ready = Vec::new();
         if let Some((position, blocks)) = placed.padding {
             let padding = vec![Record::Padding(u32::try_from(blocks - 1).unwrap_or(0))];
-            ready.push(self.frame(&mut core, position, &padding, Vec::new(), Vec::new()));
+            ready.push(self.frame(&mut core, position, &padding, Cargo::default()));
         }
-        ready.push(self.frame(&mut core, placed.position, &[], Vec::new(), Vec::new()));
+        ready.push(self.frame(&mut core, placed.position, &[], Cargo::default()));
         drop(core);
         self.write_frames(ready);
     }
@@ -321,7 +326,7 @@ impl Pool {
             };
             if let Some((position, blocks)) = placed.padding {
                 let padding = vec![Record::Padding(u32::try_from(blocks - 1).unwrap_or(0))];
-                ready.push(self.frame(core, position, &padding, Vec::new(), Vec::new()));
+                ready.push(self.frame(core, position, &padding, Cargo::default()));
             }
             let mut waiters = Vec::new();
             let mut data = Vec::new();
@@ -337,20 +342,13 @@ impl Pool {
                 waiters.extend(change.waiter.map(|waiter| (waiter, change.is_stable)));
                 at += blocks;
             }
-            ready.push(self.frame(core, placed.position, &records, data, waiters));
+            ready.push(self.frame(core, placed.position, &records, Cargo { data, waiters }));
         }
         let budget = self.options.payload_cache_len.0 / BLOCK_LEN as u64;
         core.drop_payloads(budget);
     }
 
-    fn frame(
-        &self,
-        core: &mut Core,
-        position: u64,
-        records: &[Record],
-        data: Vec<Payload>,
-        waiters: Vec<(Waiter, bool)>,
-    ) -> Ready {
+    fn frame(&self, core: &mut Core, position: u64, records: &[Record], cargo: Cargo) -> Ready {
         let payload: u64 = records.iter().map(Record::payload_blocks).sum();
         let head = FrameHead {
             pool: self.superblock.pool,
@@ -364,9 +362,9 @@ impl Pool {
         core.next_frame += 1;
         core.noted_durable = core.durable;
         core.frame_positions.insert(head.number, (position, head.incarnation));
-        core.frames.insert(head.number, Frame { waiters, is_done: false, end: head.end() });
+        core.frames.insert(head.number, Frame { waiters: cargo.waiters, is_done: false });
         let mut pieces = vec![head_payload(&head, records)];
-        pieces.extend(data);
+        pieces.extend(cargo.data);
         Ready { number: head.number, sector: core.ring.sector(position), data: pieces }
     }
 
@@ -589,7 +587,6 @@ impl Answers for Framed {
                 break;
             }
             let (number, frame) = entry.remove_entry();
-            debug_assert!(frame.end > 0);
             core.completed = number;
             waiters.extend(frame.waiters);
         }

@@ -27,8 +27,10 @@ use base::units::{Extent, Run, SECTOR_LEN};
 use disk::{AnyDisk, Buffer, DiskError, Durability, MapKind};
 
 /// Blocks that one sector of the table covers.
-pub const CODES_PER_SECTOR: u64 = 124;
-const SECTORS_PER_PAGE: u64 = 8;
+pub const CODES_PER_SECTOR: u64 = CODES as u64;
+const CODES: usize = 124;
+const SECTORS_PER_PAGE: u64 = SECTORS as u64;
+const SECTORS: usize = 8;
 const CODES_PER_PAGE: u64 = CODES_PER_SECTOR * SECTORS_PER_PAGE;
 const PAGE_MEMORY_LEN: u64 = 4096 + 64;
 
@@ -79,7 +81,7 @@ impl Code {
 #[derive(Clone)]
 struct Page {
     codes: Vec<u32>,
-    counters: [u32; SECTORS_PER_PAGE as usize],
+    counters: [u32; SECTORS],
     /// One bit for each sector that must be written.
     changed: u8,
     used_at: u64,
@@ -340,7 +342,7 @@ impl ChecksumTable {
         let counter = &mut page.counters[usize::try_from(sector).unwrap_or(0)];
         *counter += 1;
         let first = slot(sector * CODES_PER_SECTOR);
-        let codes = &page.codes[first..first + CODES_PER_SECTOR as usize];
+        let codes = &page.codes[first..first + CODES];
         encode_sector(at, self.tag, *counter, codes)
     }
 
@@ -378,7 +380,7 @@ pub fn decode_sector(bytes: &[u8], at: u64, tag: u32) -> Result<(u32, Vec<u32>),
     let mut r = Reader::new(bytes);
     let whole = r.clone().bytes(SECTOR_LEN)?;
     if whole.iter().all(|byte| *byte == 0) {
-        return Ok((0, vec![0; CODES_PER_SECTOR as usize]));
+        return Ok((0, vec![0; CODES]));
     }
     let (crc, counter, index, owner) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
     if checksum::of_pieces(Kind::ChecksumSector, [&[0; 4], &whole[4..]]) != crc {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::checksum::{self, Kind as Sum};
-use base::limits::VIEW_DEPTH_MAX;
 use base::units::{BLOCK_LEN, Extent, Run, SECTOR_LEN, SECTORS_PER_BLOCK};
 use disk::{Buffer, DiskError, Payload};
 
@@ -73,6 +72,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DiskError>> + Send + '
 /// What planning needs to know of a volume.
 struct Scene {
     volume: Arc<Volume>,
+    point: Point,
     kind: Kind,
     /// The rollback that governs this point: the mark to which, and the safety mark.
     rollback: Option<(u64, u64)>,
@@ -93,12 +93,12 @@ impl Pool {
     ) -> Result<Buffer, DiskError> {
         let extent = Extent::new(start, buffer.sectors());
         if extent.is_block_aligned() {
-            self.read_run(number, point, extent.cover(), &mut buffer, 0).await?;
+            self.read_run(number, point, extent.cover(), &mut buffer).await?;
             return Ok(buffer);
         }
         let run = extent.cover();
         let mut whole = Buffer::for_sectors(run.extent().sectors)?;
-        self.read_run(number, point, run, &mut whole, 0).await?;
+        self.read_run(number, point, run, &mut whole).await?;
         let skip = bytes_of(start - run.extent().start);
         let len = buffer.len();
         buffer.copy_from_slice(&whole[skip..skip + len]);
@@ -112,19 +112,14 @@ impl Pool {
         point: Point,
         run: Run,
         out: &'a mut [u8],
-        depth: usize,
     ) -> Boxed<'a, ()> {
         Box::pin(async move {
-            if depth > 2 * VIEW_DEPTH_MAX {
-                let why = "views lie too deep on each other".into();
-                return Err(DiskError::Medium { extent: run.extent(), why });
-            }
             let mut suspicion: Option<(Run, u64)> = None;
             for _ in 0..ATTEMPTS {
                 let scene = self.scene(number, point)?;
                 let applied = scene.volume.applied.load(Ordering::Acquire);
-                let plan = self.plan(&scene, number, point, run).await?;
-                match self.fetch(&scene, point, run, &plan, out, depth).await {
+                let plan = self.plan(&scene, run).await?;
+                match self.fetch(&scene, run, &plan, out).await {
                     Ok(()) => return Ok(()),
                     Err(Trouble::Moved) => {}
                     Err(Trouble::Failed(error)) => {
@@ -154,7 +149,7 @@ impl Pool {
         run: Run,
     ) -> Result<Vec<(Run, Part)>, DiskError> {
         let scene = self.scene(number, point)?;
-        self.plan(&scene, number, point, run).await
+        self.plan(&scene, run).await
     }
 
     fn scene(&self, number: u32, point: Point) -> Result<Scene, DiskError> {
@@ -179,19 +174,19 @@ impl Pool {
         if let Some((_, safety)) = rollback {
             epochs.from = safety;
         }
-        Ok(Scene { volume: Arc::clone(&live.volume), kind: entry.kind.clone(), rollback, epochs })
+        Ok(Scene {
+            volume: Arc::clone(&live.volume),
+            point,
+            kind: entry.kind.clone(),
+            rollback,
+            epochs,
+        })
     }
 
-    async fn plan(
-        &self,
-        scene: &Scene,
-        number: u32,
-        point: Point,
-        run: Run,
-    ) -> Result<Vec<(Run, Part)>, DiskError> {
+    async fn plan(&self, scene: &Scene, run: Run) -> Result<Vec<(Run, Part)>, DiskError> {
         let mut parts = Vec::new();
         let mut rest = vec![run];
-        if let Point::Mark(mark) = point {
+        if let Point::Mark(mark) = scene.point {
             let hits = scene.volume.history.lookup_run(run, mark).await?;
             rest = without(run, hits.iter().map(|(key, _)| key.block));
             parts.extend(preserved_parts(hits));
@@ -199,7 +194,7 @@ impl Pool {
         let mut gaps = Vec::new();
         {
             let core = self.lock();
-            let live = core.volumes.get(&number).ok_or(DiskError::Closed)?;
+            let live = core.volumes.get(&scene.volume.number).ok_or(DiskError::Closed)?;
             for run in rest {
                 let (pieces, free) = live.dirty.lookup(run, scene.epochs);
                 parts.extend(pieces.into_iter().map(|piece| match piece.source {
@@ -210,7 +205,7 @@ impl Pool {
             }
         }
         for gap in gaps {
-            self.plan_base(scene, number, gap, &mut parts).await?;
+            self.plan_base(scene, gap, &mut parts).await?;
         }
         parts.sort_by_key(|(run, _)| run.start);
         Ok(parts)
@@ -220,7 +215,6 @@ impl Pool {
     async fn plan_base(
         &self,
         scene: &Scene,
-        number: u32,
         gap: Run,
         parts: &mut Vec<(Run, Part)>,
     ) -> Result<(), DiskError> {
@@ -230,7 +224,7 @@ impl Pool {
             let written = scene.volume.history.lookup_run(gap, safety).await?;
             let pending = without(gap, written.iter().map(|(key, _)| key.block));
             in_base = joined(written.iter().map(|(key, _)| key.block));
-            let as_at_mark = Part::Other(number, Point::Mark(to));
+            let as_at_mark = Part::Other(scene.volume.number, Point::Mark(to));
             parts.extend(pending.into_iter().map(|run| (run, as_at_mark.clone())));
         }
         for run in in_base {
@@ -257,11 +251,9 @@ impl Pool {
     async fn fetch(
         &self,
         scene: &Scene,
-        point: Point,
         run: Run,
         plan: &[(Run, Part)],
         out: &mut [u8],
-        depth: usize,
     ) -> Result<(), Trouble> {
         let reads: Vec<_> = plan
             .iter()
@@ -283,9 +275,9 @@ impl Pool {
                     }
                     if let Some(bad) = first_misfit(codes, target) {
                         let bad = Run::new(part.start + bad, 1);
-                        return Err(self.misfit(scene, point, bad).await?);
+                        return Err(self.misfit(scene, bad).await?);
                     }
-                    self.look_again(scene, point, *part, codes).await?;
+                    self.look_again(scene, *part, codes).await?;
                 }
                 Part::Journal(piece) => self.fetch_piece(piece, target).await?,
                 Part::Preserved(places) => {
@@ -295,7 +287,7 @@ impl Pool {
                     }
                 }
                 Part::Other(number, point) => {
-                    self.read_other(*number, *point, *part, target, depth).await?;
+                    self.read_other(*number, *point, *part, target).await?;
                 }
             }
         }
@@ -309,7 +301,6 @@ impl Pool {
         point: Point,
         run: Run,
         out: &mut [u8],
-        depth: usize,
     ) -> Result<(), DiskError> {
         let there = run.intersect(Run::new(0, self.image_blocks(number, point)?));
         let len = bytes_of(there.blocks * SECTORS_PER_BLOCK);
@@ -317,7 +308,7 @@ impl Pool {
         if there.is_empty() {
             return Ok(());
         }
-        self.read_run(number, point, there, &mut out[..len], depth + 1).await
+        self.read_run(number, point, there, &mut out[..len]).await
     }
 
     /// How many blocks an image has.
@@ -335,13 +326,7 @@ impl Pool {
     }
 
     /// After a read of the base: was it still what the plan took it for?
-    async fn look_again(
-        &self,
-        scene: &Scene,
-        point: Point,
-        part: Run,
-        codes: &[Code],
-    ) -> Result<(), Trouble> {
+    async fn look_again(&self, scene: &Scene, part: Run, codes: &[Code]) -> Result<(), Trouble> {
         {
             let core = self.lock();
             let live = core.volumes.get(&scene.volume.number).ok_or(DiskError::Closed)?;
@@ -353,7 +338,7 @@ impl Pool {
         if is_unverified && scene.volume.sums.get(part).await? != codes {
             return Err(Trouble::Moved);
         }
-        if let Point::Mark(mark) = point
+        if let Point::Mark(mark) = scene.point
             && !scene.volume.history.lookup_run(part, mark).await?.is_empty()
         {
             return Err(Trouble::Moved);
@@ -361,8 +346,8 @@ impl Pool {
         Ok(())
     }
 
-    async fn misfit(&self, scene: &Scene, point: Point, bad: Run) -> Result<Trouble, DiskError> {
-        match self.look_again(scene, point, bad, &[]).await {
+    async fn misfit(&self, scene: &Scene, bad: Run) -> Result<Trouble, DiskError> {
+        match self.look_again(scene, bad, &[]).await {
             Ok(()) => Ok(Trouble::Damaged(bad)),
             Err(Trouble::Failed(error)) => Err(error),
             Err(moved) => Ok(moved),

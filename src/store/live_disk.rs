@@ -18,8 +18,16 @@ use crate::checksum_table::Code;
 use crate::dirty::{Epochs, Source};
 use crate::event::Kind;
 use crate::image::{Point, first_misfit};
+use crate::partial::Ask;
 use crate::pool::{Core, Pool, Volume, Waiter};
 use crate::status::VolumeState;
+
+/// What front doors are told: writes of whole blocks need no reading.
+pub(crate) const PHYSICAL_BLOCK_LEN: u32 = 4096;
+/// What front doors are told: the product's promise, which a frame of the journal keeps.
+const ATOMIC_WRITE_LEN: u32 = 128 * 1024;
+const _: () = assert!(ATOMIC_WRITE_LEN as usize == ATOMIC_WRITE_LEN_MAX);
+const _: () = assert!(PHYSICAL_BLOCK_LEN as usize == BLOCK_LEN);
 
 /// The live contents of a volume or view.
 pub(crate) struct LiveDisk {
@@ -35,8 +43,8 @@ impl Disk for LiveDisk {
             core.volumes.get(&self.number).is_some_and(|live| live.state == VolumeState::Ready);
         Geometry {
             sectors,
-            physical_block_len: BLOCK_LEN as u32,
-            atomic_write_len: ATOMIC_WRITE_LEN_MAX as u32,
+            physical_block_len: PHYSICAL_BLOCK_LEN,
+            atomic_write_len: ATOMIC_WRITE_LEN,
             is_read_only: !is_ready,
         }
     }
@@ -90,7 +98,7 @@ impl LiveDisk {
             return None;
         }
         if !extent.is_block_aligned() {
-            self.pool.write_partial(self.number, extent, Some(data), waiter, is_stable);
+            self.pool.write_partial(self.number, extent, data, Ask { waiter, is_stable });
             return None;
         }
         match in_whole_blocks(data) {
@@ -125,7 +133,7 @@ impl LiveDisk {
             return None;
         }
         if !extent.is_block_aligned() {
-            self.pool.zero_partial(self.number, extent, keep, waiter, is_stable);
+            self.pool.zero_partial(self.number, extent, keep, Ask { waiter, is_stable });
             return None;
         }
         let what = What::Zero { run: extent.cover(), keep };

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use base::units::{BLOCK_LEN, SECTOR_LEN};
 use disk::{Disk, DiskError, Done, Geometry, Op, Request};
 
 use crate::image::Point;
+use crate::live_disk::PHYSICAL_BLOCK_LEN;
 use crate::pool::Pool;
 use crate::registry::VolumeEntry;
 
@@ -29,8 +29,8 @@ impl Disk for MarkDisk {
     fn geometry(&self) -> Geometry {
         Geometry {
             sectors: self.sectors,
-            physical_block_len: BLOCK_LEN as u32,
-            atomic_write_len: SECTOR_LEN as u32,
+            physical_block_len: PHYSICAL_BLOCK_LEN,
+            atomic_write_len: 512,
             is_read_only: true,
         }
     }

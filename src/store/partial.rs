@@ -14,44 +14,35 @@ use crate::image::Point;
 use crate::live_disk::sums_of;
 use crate::pool::{Pool, Waiter};
 
+/// Who wants to know when a change is done, and how safe it must be then.
+pub(crate) struct Ask {
+    pub waiter: Waiter,
+    pub is_stable: bool,
+}
+
 impl Pool {
     /// Writes `data` over an extent that does not start or end on block boundaries.
-    pub(crate) fn write_partial(
-        &self,
-        number: u32,
-        extent: Extent,
-        data: Option<Vec<Payload>>,
-        waiter: Waiter,
-        is_stable: bool,
-    ) {
+    pub(crate) fn write_partial(&self, number: u32, extent: Extent, data: Vec<Payload>, ask: Ask) {
         let pool = self.shared();
         self.runtime.spawn(async move {
-            let data = data.unwrap_or_default();
             let outcome = pool.merge(number, extent, &data).await;
-            pool.finish(waiter, outcome, is_stable);
+            pool.finish(ask, outcome);
         });
     }
 
     /// Zeroes an extent that does not start or end on block boundaries.
-    pub(crate) fn zero_partial(
-        &self,
-        number: u32,
-        extent: Extent,
-        keep: Keep,
-        waiter: Waiter,
-        is_stable: bool,
-    ) {
+    pub(crate) fn zero_partial(&self, number: u32, extent: Extent, keep: Keep, ask: Ask) {
         let pool = self.shared();
         self.runtime.spawn(async move {
             let outcome = pool.zero_with_edges(number, extent, keep).await;
-            pool.finish(waiter, outcome, is_stable);
+            pool.finish(ask, outcome);
         });
     }
 
-    fn finish(&self, waiter: Waiter, outcome: Result<(), DiskError>, is_stable: bool) {
+    fn finish(&self, ask: Ask, outcome: Result<(), DiskError>) {
         match outcome {
-            Ok(()) if is_stable => self.flush_journal(waiter),
-            outcome => waiter.finish(outcome),
+            Ok(()) if ask.is_stable => self.flush_journal(ask.waiter),
+            outcome => ask.waiter.finish(outcome),
         }
     }
 
@@ -113,7 +104,7 @@ impl Pool {
         for edge in edges {
             let bytes = &mut whole[edge * BLOCK_LEN..(edge + 1) * BLOCK_LEN];
             let block = Run::new(run.start + edge as u64, 1);
-            self.read_run(number, Point::Live, block, bytes, 0).await?;
+            self.read_run(number, Point::Live, block, bytes).await?;
         }
         let skip = extent.start - run.extent().start;
         let mut at = usize::try_from(skip).unwrap_or(0) * SECTOR_LEN;

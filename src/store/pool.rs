@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::id::Id;
-use base::name::Name;
 use base::units::Run;
 use disk::{AnyDisk, Payload, Reply, Shelf};
 use tokio::sync::{Notify, oneshot};

@@ -54,7 +54,7 @@ impl Pool {
         };
         let mut jobs = Vec::new();
         for piece in &step.pieces {
-            self.list(number, step, newest, piece.run, &mut jobs).await?;
+            self.list(step, newest, piece.run, &mut jobs).await?;
         }
         let mut placed = Vec::new();
         let mut rest = jobs.into_iter().peekable();
@@ -67,7 +67,7 @@ impl Pool {
                 blocks += job.run.blocks;
                 some.push(job);
             }
-            let items = self.carry_out(number, &step.volume, some).await?;
+            let items = self.carry_out(&step.volume, some).await?;
             placed.extend(self.append_preserved(number, &step.volume, items).await?);
         }
         if placed.is_empty() {
@@ -83,7 +83,6 @@ impl Pool {
     /// Lists what must be preserved of a run.
     async fn list(
         &self,
-        number: u32,
         step: &Step,
         newest: u64,
         run: Run,
@@ -103,7 +102,11 @@ impl Pool {
             for pending in without(needed, since.iter().map(|(key, _)| key.block)) {
                 self.list_base(step, pending, safety, jobs).await?;
                 if newest > safety {
-                    jobs.push(Job { run: pending, mark: newest, old: Old::Image(number, to) });
+                    jobs.push(Job {
+                        run: pending,
+                        mark: newest,
+                        old: Old::Image(step.volume.number, to),
+                    });
                 }
             }
         }
@@ -150,7 +153,6 @@ impl Pool {
     /// Reads the old blocks of some jobs, all at once.
     async fn carry_out(
         &self,
-        number: u32,
         volume: &Volume,
         jobs: Vec<Job>,
     ) -> Result<Vec<Preserve>, StoreError> {
@@ -163,7 +165,7 @@ impl Pool {
             match (&job.old, read) {
                 (Old::Base(codes), Some(read)) => {
                     let read = read.await;
-                    items.extend(self.checked(number, volume, job, codes, read).await?);
+                    items.extend(self.checked(volume, job, codes, read).await?);
                 }
                 (Old::Zero, _) => items.extend(flags(job.run, job.mark, &Content::Zero)),
                 (Old::Absent, _) => items.extend(flags(job.run, job.mark, &Content::Absent)),
@@ -181,7 +183,6 @@ impl Pool {
     /// mark says so instead of showing something else.
     async fn checked(
         &self,
-        number: u32,
         volume: &Volume,
         job: &Job,
         codes: &[Code],
@@ -198,13 +199,13 @@ impl Pool {
                     let one = Job { run, mark: job.mark, old: Old::Base(vec![*code]) };
                     let read = volume.read_base(run).await;
                     let code = [*code];
-                    let checked = self.checked(number, volume, &one, &code, read);
+                    let checked = self.checked(volume, &one, &code, read);
                     items.extend(Box::pin(checked).await?);
                 }
                 return Ok(items);
             }
             Err(error) if is_unreadable(&error) => {
-                self.warn_damaged(number, job.run, &error.to_string());
+                self.warn_damaged(volume.number, job.run, &error.to_string());
                 return Ok(flags(job.run, job.mark, &Content::Damaged).collect());
             }
             Err(error) => return Err(error.into()),
@@ -214,7 +215,7 @@ impl Pool {
             let block = &read[index * BLOCK_LEN..(index + 1) * BLOCK_LEN];
             if first_misfit(&[*code], block).is_some() {
                 let one = Run::new(item.key.block, 1);
-                self.warn_damaged(number, one, "its content does not fit its checksum");
+                self.warn_damaged(volume.number, one, "its content does not fit its checksum");
                 item.content = Content::Damaged;
             }
         }
@@ -226,7 +227,7 @@ impl Pool {
         let there = run.intersect(Run::new(0, self.image_blocks(of, Point::Mark(mark))?));
         if !there.is_empty() {
             let len = usize::try_from(there.bytes()).unwrap_or(0);
-            self.read_run(of, Point::Mark(mark), there, &mut whole[..len], 0).await?;
+            self.read_run(of, Point::Mark(mark), there, &mut whole[..len]).await?;
         }
         Ok(whole.freeze())
     }

@@ -145,7 +145,7 @@ impl Pool {
             }
             let mut content = Buffer::zeroed(BLOCK_LEN)?;
             if block < blocks {
-                self.read_run(number, Point::Mark(to), one, &mut content, 0).await?;
+                self.read_run(number, Point::Mark(to), one, &mut content).await?;
             }
             copies.push((block, copy_of(one, content)));
         }

@@ -16,6 +16,8 @@ use crate::status::{ScrubFinding, ScrubReport};
 
 /// Blocks that are read at once.
 const SCRUB_BLOCKS: u64 = 256;
+/// Entries of the past that are read at once.
+const SCRUB_ENTRIES: usize = 256;
 /// Damaged places that one report lists; the count goes on.
 const FINDINGS_MAX: usize = 10_000;
 
@@ -85,7 +87,11 @@ impl Pool {
                 continue;
             }
             let run = Run::new(at, SCRUB_BLOCKS.min(blocks - at));
-            self.scrub_base(name, &volume, is_adopted, run, &mut report).await?;
+            if is_adopted && let Ok(codes) = volume.sums.get(run).await {
+                let unknown = codes.iter().filter(|code| **code == Code::Absent).count();
+                report.blocks_unverified += unknown as u64;
+            }
+            self.scrub_base(name, &volume, run, &mut report).await?;
             progress.step(run.blocks)?;
             at = run.end();
             tokio::task::yield_now().await;
@@ -124,7 +130,6 @@ impl Pool {
         &self,
         name: &Name,
         volume: &Volume,
-        is_adopted: bool,
         run: Run,
         report: &mut ScrubReport,
     ) -> Result<(), StoreError> {
@@ -132,10 +137,6 @@ impl Pool {
             return Ok(());
         };
         let data = codes.iter().filter(|code| matches!(code, Code::Data(_))).count() as u64;
-        if is_adopted {
-            let absent = codes.iter().filter(|code| **code == Code::Absent).count();
-            report.blocks_unverified += absent as u64;
-        }
         report.blocks_read += data;
         if data == 0 {
             return Ok(());
@@ -155,7 +156,7 @@ impl Pool {
                 continue;
             }
             let mut block = vec![0; base::units::BLOCK_LEN];
-            let outcome = self.read_run(volume.number, Point::Live, one, &mut block, 0).await;
+            let outcome = self.read_run(volume.number, Point::Live, one, &mut block).await;
             if let Err(error) = outcome {
                 let place = format!("the base of {name}");
                 let why = error.to_string();
@@ -174,7 +175,7 @@ impl Pool {
     ) -> Result<(), StoreError> {
         let mut from = 0;
         loop {
-            let (entries, next) = volume.history.entries(from, SCRUB_BLOCKS as usize).await?;
+            let (entries, next) = volume.history.entries(from, SCRUB_ENTRIES).await?;
             progress.total.fetch_add(entries.len() as u64, Ordering::Relaxed);
             report.blocks_read += entries.len() as u64;
             for (key, why) in volume.history.check_many(&entries).await {

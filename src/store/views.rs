@@ -138,7 +138,7 @@ impl Pool {
             }
             let mut content = Buffer::zeroed(BLOCK_LEN)?;
             let one = Run::new(block, 1);
-            self.read_run(parent, Point::Mark(mark), one, &mut content, 0).await?;
+            self.read_run(parent, Point::Mark(mark), one, &mut content).await?;
             // Where the parent has zeroes, nothing is needed: so reads a thin volume without content.
             if content.iter().any(|byte| *byte != 0) {
                 copies.push((block, copy_of(one, content)));
