@@ -226,14 +226,15 @@ fn safety_name(
 
 /// Whether an error says that nothing was changed.
 fn is_refusal(error: &StoreError) -> bool {
-    match error {
+    matches!(
+        error,
         StoreError::Busy { .. }
-        | StoreError::MarksFull { .. }
-        | StoreError::MarkInUse { .. }
-        | StoreError::NothingToUndo(_)
-        | StoreError::NameTaken(_)
-        | StoreError::Shrink { .. } => true,
-        StoreError::NoSpace(_) | StoreError::Disk(DiskError::NoSpace(_)) => true,
-        _ => false,
-    }
+            | StoreError::MarksFull { .. }
+            | StoreError::MarkInUse { .. }
+            | StoreError::NothingToUndo(_)
+            | StoreError::NameTaken(_)
+            | StoreError::Shrink { .. }
+            | StoreError::NoSpace(_)
+            | StoreError::Disk(DiskError::NoSpace(_))
+    )
 }
