@@ -34,6 +34,7 @@ mod marks;
 mod open;
 mod options;
 mod partial;
+mod payloads;
 mod pool;
 mod preserve;
 mod preserved;

@@ -170,7 +170,7 @@ impl Pool {
             let core = self.lock();
             // An event in between, the removal of a mark say, may not be in what was collected.
             if core.last_event_frame == last_event && last_event <= core.durable {
-                break (self.snapshot(&core, &mut parts, upkeep.generation + 1), allowed);
+                break (self.draft(&core, &mut parts, upkeep.generation + 1), allowed);
             }
         };
         checkpoint::write(&*self.shelf, &checkpoint).await?;
@@ -225,7 +225,7 @@ impl Pool {
         Ok((parts, allowed))
     }
 
-    fn snapshot(
+    fn draft(
         &self,
         core: &Core,
         parts: &mut BTreeMap<u32, VolumePart>,

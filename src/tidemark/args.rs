@@ -159,10 +159,10 @@ pub enum VolumeCommand {
 
 /// `volume set`
 #[derive(Args, Debug)]
-#[group(required = true, multiple = true, id = "setting")]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("setting").required(true).multiple(true))]
 pub struct VolumeSet {
     /// The volume
-    #[arg(group = "the_volume")]
     pub name: Name,
     /// What an answered write survives
     #[arg(long, group = "setting")]
