@@ -8,9 +8,9 @@
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format build lint test release crash)
+STAGES=(tools format build lint test release crash kill nbd)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(scripts doc deny kill nbd tour fuzz mail vm)
+NAMED_STAGES=(scripts doc deny tour fuzz mail vm)
 # What `--quick` leaves out.
 SLOW_STAGES=(crash)
 
