@@ -138,10 +138,8 @@ impl Appliance {
     /// What the store was still copying when the last daemon ended goes on; so do the jobs.
     fn watch_what_goes_on(&self) {
         for volume in self.pool.volumes() {
-            if volume.rollback.is_some()
-                && let Err(error) = self.watch_rollback(&volume.name)
-            {
-                tracing::warn!(volume = %volume.name, %error, "watch a rollback");
+            if let Some(rollback) = &volume.rollback {
+                self.watch_rollback(&volume.name, &rollback.safety);
             }
         }
         for view in self.pool.views() {

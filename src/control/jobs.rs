@@ -152,6 +152,22 @@ impl Jobs {
                 way_out: format!("wait for it; `job show {}` shows how far it is", same.id),
             });
         }
+        Ok(self.enter(&mut table, plan, work))
+    }
+
+    /// A job for something that has begun already, and so is never refused: a job that watched the same
+    /// before may not have noticed yet that it is over. Must be called within a runtime.
+    pub fn watch<W>(&self, plan: JobPlan, work: W) -> JobStatus
+    where
+        W: Future<Output = Result<Value, ControlError>> + Send + 'static,
+    {
+        self.enter(&mut self.table(), plan, work)
+    }
+
+    fn enter<W>(&self, table: &mut Table, plan: JobPlan, work: W) -> JobStatus
+    where
+        W: Future<Output = Result<Value, ControlError>> + Send + 'static,
+    {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let outcome = Mutex::new(Outcome::Running);
         let job = Arc::new(Job { id, plan, started_ms: self.clock.wall_ms(), outcome });
@@ -159,8 +175,8 @@ impl Jobs {
         let handle = tokio::spawn(run(Arc::clone(&job), Arc::clone(&self.clock), work));
         let status = job.status();
         table.insert(id, (job, handle));
-        forget_old(&mut table);
-        Ok(status)
+        forget_old(table);
+        status
     }
 
     /// All jobs, oldest first.
@@ -360,6 +376,15 @@ mod tests {
         let error = jobs.start(plan(Stop::Not("no")), std::future::pending()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.way_out().unwrap().contains(&first.id.to_string()));
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_already_is_watched_beside_what_went_before() {
+        let jobs = jobs();
+        let first = jobs.watch(plan(Stop::Not("no")), std::future::pending());
+        let second = jobs.watch(plan(Stop::Not("no")), std::future::pending());
+        assert_ne!(first.id, second.id);
+        assert_eq!(second.state, JobState::Running);
     }
 
     #[tokio::test]

@@ -186,7 +186,7 @@ impl Appliance {
         let sessions = self.refuse_attached(&to.volume)?;
         let rollback = self.pool().rollback(to).await?;
         tracing::info!(mark = %to, safety = %rollback.safety, "rollback begun");
-        self.rollback_started(&to.volume, rollback, sessions)
+        Ok(self.rollback_started(&to.volume, rollback, sessions))
     }
 
     /// Undoes the last rollback of a volume, by a rollback to the mark that it took first.
@@ -197,7 +197,7 @@ impl Appliance {
         let sessions = self.refuse_attached(volume)?;
         let rollback = self.pool().undo_rollback(volume).await?;
         tracing::info!(%volume, safety = %rollback.safety, "undoing a rollback begun");
-        self.rollback_started(volume, rollback, sessions)
+        Ok(self.rollback_started(volume, rollback, sessions))
     }
 
     fn rollback_started(
@@ -205,9 +205,9 @@ impl Appliance {
         volume: &Name,
         rollback: RollbackStatus,
         sessions: usize,
-    ) -> Result<RollbackStarted, ControlError> {
-        let job = self.watch_rollback(volume)?;
-        Ok(RollbackStarted { rollback, job, sessions })
+    ) -> RollbackStarted {
+        let job = self.watch_rollback(volume, &rollback.safety);
+        RollbackStarted { rollback, job, sessions }
     }
 
     /// How many sessions have a volume itself open, not its marks.
@@ -225,8 +225,9 @@ impl Appliance {
         Ok(live.len())
     }
 
-    /// A job that lasts as long as the store copies a rollback's contents.
-    pub(crate) fn watch_rollback(&self, volume: &Name) -> Result<JobStatus, ControlError> {
+    /// A job that lasts as long as the store copies the contents of the rollback that took this safety
+    /// mark first.
+    pub(crate) fn watch_rollback(&self, volume: &Name, safety: &Name) -> JobStatus {
         let (pool, of) = (Arc::clone(self.pool()), volume.clone());
         let plan = JobPlan {
             kind: JobKind::Rollback,
@@ -234,12 +235,13 @@ impl Appliance {
             measure: Box::new(move || rollback_progress(&pool, &of)),
             stop: Stop::Not("a rollback goes on to its end; `undo` takes it back"),
         };
-        let (pool, volume) = (Arc::clone(self.pool()), volume.clone());
-        self.jobs().start(plan, async move {
+        let (pool, volume, safety) = (Arc::clone(self.pool()), volume.clone(), safety.clone());
+        self.jobs().watch(plan, async move {
             loop {
                 let Ok(status) = pool.volume(&volume) else { return Ok(json!(null)) };
                 match (&status.state, &status.rollback) {
                     (_, None) => return Ok(json!(null)),
+                    (_, Some(other)) if other.safety != safety => return Ok(json!(null)),
                     (VolumeState::ReadOnly { reason } | VolumeState::FailStop { reason }, _) => {
                         return Err(StoreError::Poisoned(reason.as_str().into()).into());
                     }
