@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use base::name::{MarkRef, Name};
 use base::size::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use control::status::{DiskRef, Grade, MarksFullPolicy, StoreFullPolicy, SyncPolicy};
 
 use crate::failure::EXIT_CODES;
@@ -159,10 +159,9 @@ pub enum VolumeCommand {
 
 /// `volume set`
 #[derive(Args, Debug)]
-#[group(required = true, multiple = true, id = "setting")]
+#[command(group(ArgGroup::new("setting").required(true).multiple(true)))]
 pub struct VolumeSet {
     /// The volume
-    #[arg(group = "the_volume")]
     pub name: Name,
     /// What an answered write survives
     #[arg(long, group = "setting")]
