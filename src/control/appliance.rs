@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::clock::Clock;
 use disk::Shelf;
 use kernel_stubs::Attacher;
-use kernel_stubs::attach::fuse_loop::FuseLoop;
 use store::{Pool, World};
 use tokio::task::JoinHandle;
 
+use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
 use crate::config::Config;
 use crate::doors::{Doors, SessionStatus};
@@ -32,7 +32,7 @@ pub struct Appliance {
     clock: Arc<dyn Clock>,
     started_ms: u64,
     config: Mutex<Config>,
-    waiting_for_restart: Mutex<Vec<String>>,
+    not_in_force: Mutex<Vec<String>>,
     pool: Arc<Pool>,
     background: Mutex<Option<JoinHandle<()>>>,
     uses: Uses,
@@ -78,7 +78,7 @@ impl Appliance {
         // Absolute, because the kernel shows it to people in its table of mounts.
         let mounts =
             std::path::absolute(state.attachments()).unwrap_or_else(|_| state.attachments());
-        let attachers: Vec<Arc<dyn Attacher>> = vec![Arc::new(FuseLoop::new(mounts.join("run")))];
+        let attachers = of_this_host(&mounts.join("run"), &world.clock);
         Self::start_at(Site { state, lock, shelf, attachers }, config, world).await
     }
 
@@ -120,7 +120,7 @@ impl Appliance {
             lock,
             started_ms: clock.wall_ms(),
             config: Mutex::new(config),
-            waiting_for_restart: Mutex::default(),
+            not_in_force: Mutex::default(),
             pool,
             background: Mutex::new(Some(background)),
             uses,
@@ -160,7 +160,11 @@ impl Appliance {
         self.exports.set_default(config.nbd.default_export.clone());
         let opened = self.doors.reload(&config.nbd).await;
         let needs_restart = self.config().needs_restart(&config);
-        self.waiting().clone_from(&needs_restart);
+        let mut told = needs_restart.clone();
+        told.extend(opened.as_ref().err().map(|error| {
+            format!("{error}; correct the configuration and reload, and the door is there")
+        }));
+        *self.not_in_force() = told;
         // The pool's choices stay those it was opened with, so that what waits is told until it counts.
         let mut current = self.config();
         current.nbd = config.nbd;
@@ -198,7 +202,7 @@ impl Appliance {
     pub fn status(&self) -> ApplianceStatus {
         let (pool, volumes, views) = (self.pool.status(), self.pool.volumes(), self.pool.views());
         let mut troubles = status::troubles(&pool, &volumes, &views);
-        troubles.extend(self.waiting().iter().map(|what| Trouble {
+        troubles.extend(self.not_in_force().iter().map(|what| Trouble {
             of: "configuration".into(),
             what: what.clone(),
             is_failure: false,
@@ -302,8 +306,8 @@ impl Appliance {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<String>> {
-        self.waiting_for_restart.lock().unwrap_or_else(PoisonError::into_inner)
+    fn not_in_force(&self) -> MutexGuard<'_, Vec<String>> {
+        self.not_in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -209,7 +209,8 @@ impl Config {
         }
         self.pool.journal_size = overrides.journal_size.or(self.pool.journal_size);
         self.log.level = overrides.log_level.or(self.log.level.take());
-        self.nbd.is_port_flexible = overrides.is_port_flexible;
+        let is_default = self.nbd.listen == NbdConfig::default().listen;
+        self.nbd.is_port_flexible = overrides.is_port_flexible && is_default;
     }
 
     fn check(&self) -> Result<(), String> {

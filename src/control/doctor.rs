@@ -1,14 +1,17 @@
 //! Looks at what the daemon needs of this machine and says what is missing and what to do. Needs no
 //! daemon and changes nothing, but for a file that it makes and removes in the state directory.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base::clock::Clock;
 use base::size::ByteSize;
+use kernel_stubs::Availability;
 use serde::{Deserialize, Serialize};
 
+use crate::attachers::of_this_host;
 use crate::state::StateDir;
 
 /// Free space below which a pool has no room for its journal.
@@ -61,8 +64,8 @@ impl Check {
     }
 }
 
-/// Looks at everything.
-pub fn examine(state: &StateDir, clock: &dyn Clock) -> Vec<Check> {
+/// Looks at everything. Must be called within a runtime.
+pub fn examine(state: &StateDir, clock: &Arc<dyn Clock>) -> Vec<Check> {
     let mut checks = vec![daemon(state), permissions(state)];
     match existing(state.path()) {
         Some(dir) => checks.extend([free_space(&dir), direct_io(&dir)]),
@@ -72,7 +75,7 @@ pub fn examine(state: &StateDir, clock: &dyn Clock) -> Vec<Check> {
             "choose a directory that can be made, with --state",
         )),
     }
-    checks.extend([io_uring(), open_files(), time(state, clock), attaching()]);
+    checks.extend([io_uring(), open_files(), time(state, &**clock), attaching(state, clock)]);
     checks
 }
 
@@ -156,21 +159,14 @@ fn direct_io(dir: &Path) -> Check {
 
 fn io_uring() -> Check {
     let name = "io_uring";
-    let without = "plain positional I/O is used instead, which is slower";
-    let setting = "/proc/sys/kernel/io_uring_disabled";
-    match fs::read_to_string(setting).as_deref().map(str::trim) {
-        Ok("0") => Check::ok(name, "the kernel allows it"),
-        Ok("1") if nix::unistd::geteuid().is_root() => {
-            Check::ok(name, "the kernel allows it to root")
-        }
-        Ok(value) => Check::warn(
-            name,
-            format!("forbidden ({setting} is {value}); {without}"),
-            "sysctl kernel.io_uring_disabled=0",
-        ),
-        // The setting came with Linux 6.6; before, io_uring was there and could not be forbidden so.
-        Err(_) => Check::ok(name, "the kernel has no setting that forbids it"),
+    if disk::file::uring_is_allowed() {
+        return Check::ok(name, "this process may use it");
     }
+    Check::warn(
+        name,
+        "this process may not use it; plain positional I/O is used instead, which is slower",
+        "sysctl kernel.io_uring_disabled=0, and allow it in the container's seccomp profile",
+    )
 }
 
 fn open_files() -> Check {
@@ -212,33 +208,21 @@ fn time(state: &StateDir, clock: &dyn Clock) -> Check {
     }
 }
 
-fn attaching() -> Check {
+fn attaching(state: &StateDir, clock: &Arc<dyn Clock>) -> Check {
     let name = "attach";
-    let mut ways = Vec::new();
-    if Path::new("/sys/module/nbd").exists() {
-        ways.push("kernel NBD");
+    let ways = of_this_host(&state.attachments(), clock);
+    let (mut usable, mut missing) = (Vec::new(), Vec::new());
+    for way in &ways {
+        match way.availability() {
+            Availability::Yes => usable.push(way.name()),
+            Availability::No(why) => missing.push(format!("{}: {why}", way.name())),
+        }
     }
-    let can_open = |path: &str| {
-        let is_device = fs::metadata(path).is_ok_and(|meta| meta.file_type().is_char_device());
-        is_device && File::options().read(true).write(true).open(path).is_ok()
-    };
-    if can_open("/dev/fuse") && can_open("/dev/loop-control") {
-        ways.push("FUSE and loop");
+    if usable.is_empty() {
+        let way_out = "do what is missing, or run as root; clients over NBD work without";
+        return Check::warn(name, missing.join("; "), way_out);
     }
-    let is_root = nix::unistd::geteuid().is_root();
-    match (ways.as_slice(), is_root) {
-        ([], _) => Check::warn(
-            name,
-            "no way to make a block device of a volume on this host",
-            "load the module nbd, or fuse and loop; clients over NBD work without",
-        ),
-        (ways, false) => Check::warn(
-            name,
-            format!("by {}, for root alone", ways.join(" or by ")),
-            "run the daemon as root to attach; clients over NBD work without",
-        ),
-        (ways, true) => Check::ok(name, format!("by {}", ways.join(" or by "))),
-    }
+    Check::ok(name, format!("by {}", usable.join(" or by ")))
 }
 
 #[cfg(test)]
@@ -247,11 +231,15 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_wrong_with_the_clock_and_the_daemon_is_told_with_a_way_out() {
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(ManualClock::default())
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_clock_and_the_daemon_is_told_with_a_way_out() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::new(temp.path().join("none/yet"));
-        let checks = examine(&state, &ManualClock::default());
+        let checks = examine(&state, &clock());
         let by_name = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(by_name("clock").verdict, Verdict::Fail);
         assert_eq!(by_name("daemon").verdict, Verdict::Warn);
@@ -259,11 +247,11 @@ mod tests {
         assert!(checks.iter().all(|check| check.verdict == Verdict::Ok || check.way_out.is_some()));
     }
 
-    #[test]
-    fn the_look_leaves_nothing_behind() {
+    #[tokio::test]
+    async fn the_look_leaves_nothing_behind() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::new(temp.path());
-        examine(&state, &ManualClock::default());
+        examine(&state, &clock());
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 

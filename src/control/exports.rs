@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use store::{DiskRef, ErrorKind, Grade, Pool, StoreError};
+use base::name::{MarkRef, Name};
+use store::{DiskRef, ErrorKind, Grade, MarkStatus, Pool, StoreError, ViewStatus, VolumeStatus};
 use targets::{Export, ExportError, ExportSummary, Exports};
 
 use crate::contexts::DiskContexts;
@@ -44,16 +45,19 @@ impl PoolExports {
 
     fn describe(&self, disk: &DiskRef) -> Result<String, StoreError> {
         Ok(match disk {
-            DiskRef::Volume(name) => format!("volume {name}, {}", self.pool.volume(name)?.size),
-            DiskRef::Mark(of) => {
-                let mark = self.pool.mark(of)?;
-                let (taken, grade) = (when::utc(mark.taken_ms), consistency(mark.grade));
-                format!("mark {} of {}, taken {taken}, {grade}", mark.name, mark.volume)
-            }
-            DiskRef::View(name) => {
-                let view = self.pool.view(name)?;
-                format!("view {name} of {}, {}", view.of, view.size)
-            }
+            DiskRef::Volume(name) => about_volume(&self.pool.volume(name)?),
+            DiskRef::Mark(of) => about_mark(&self.pool.mark(of)?),
+            DiskRef::View(name) => about_view(&self.pool.view(name)?),
+        })
+    }
+
+    /// The marks of a volume or view, as exports.
+    fn marks_of(&self, volume: &Name) -> impl Iterator<Item = ExportSummary> + use<> {
+        let marks = self.pool.marks(volume).unwrap_or_default().into_iter();
+        marks.map(|mark| {
+            let description = about_mark(&mark);
+            let disk = DiskRef::Mark(MarkRef { volume: mark.volume, mark: mark.name });
+            ExportSummary { name: disk.to_string(), description }
         })
     }
 
@@ -75,25 +79,18 @@ impl PoolExports {
 
 impl Exports for PoolExports {
     fn list(&self) -> Vec<ExportSummary> {
-        let volumes = self
-            .pool
-            .volumes()
-            .into_iter()
-            .map(|volume| (DiskRef::Volume(volume.name.clone()), volume.name));
-        let views =
-            self.pool.views().into_iter().map(|view| (DiskRef::View(view.name.clone()), view.name));
         let mut list = Vec::new();
-        for (disk, name) in volumes.chain(views) {
-            let marks = self.pool.marks(&name).unwrap_or_default().into_iter();
-            let marks = marks.map(|mark| {
-                DiskRef::Mark(base::name::MarkRef { volume: mark.volume, mark: mark.name })
-            });
-            for disk in std::iter::once(disk).chain(marks) {
-                // What went away since the list was begun is left out.
-                if let Ok(description) = self.describe(&disk) {
-                    list.push(ExportSummary { name: disk.to_string(), description });
-                }
-            }
+        for volume in self.pool.volumes() {
+            let description = about_volume(&volume);
+            let disk = DiskRef::Volume(volume.name.clone());
+            list.push(ExportSummary { name: disk.to_string(), description });
+            list.extend(self.marks_of(&volume.name));
+        }
+        for view in self.pool.views() {
+            let description = about_view(&view);
+            let disk = DiskRef::View(view.name.clone());
+            list.push(ExportSummary { name: disk.to_string(), description });
+            list.extend(self.marks_of(&view.name));
         }
         list
     }
@@ -117,6 +114,19 @@ impl Exports for PoolExports {
             _ => None,
         })
     }
+}
+
+fn about_volume(volume: &VolumeStatus) -> String {
+    format!("volume {}, {}", volume.name, volume.size)
+}
+
+fn about_mark(mark: &MarkStatus) -> String {
+    let (taken, grade) = (when::utc(mark.taken_ms), consistency(mark.grade));
+    format!("mark {} of {}, taken {taken}, {grade}", mark.name, mark.volume)
+}
+
+fn about_view(view: &ViewStatus) -> String {
+    format!("view {} of {}, {}", view.name, view.of, view.size)
 }
 
 fn consistency(grade: Grade) -> &'static str {

@@ -93,8 +93,10 @@ pub type Measure = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
 pub enum Stop {
     /// It notices when this is called.
     By(Box<dyn Fn() + Send + Sync>),
-    /// It cannot be stopped this way; what to do instead.
+    /// It cannot be stopped this way; what to do instead. When the daemon stops, it is waited for.
     Not(&'static str),
+    /// It only watches what goes on by itself, and can be dropped; what to do to stop that.
+    Watches(&'static str),
 }
 
 /// A job to be started.
@@ -205,21 +207,22 @@ impl Jobs {
         let job = self.find(id)?;
         match &job.plan.stop {
             Stop::By(stop) if job.is_running() => stop(),
-            Stop::Not(why) if job.is_running() => {
+            Stop::Not(why) | Stop::Watches(why) if job.is_running() => {
                 return Err(ControlError::NotCancellable { id, why: (*why).into() });
             }
-            Stop::By(_) | Stop::Not(_) => {}
+            Stop::By(_) | Stop::Not(_) | Stop::Watches(_) => {}
         }
         Ok(job.status())
     }
 
-    /// Stops all jobs: those that can be told to are waited for a while, the others are dropped.
+    /// Stops all jobs and waits for them a while; those that only watch are dropped.
     pub async fn stop(&self) {
         let jobs = std::mem::take(&mut *self.table());
         for (job, handle) in jobs.values() {
             match &job.plan.stop {
                 Stop::By(stop) => stop(),
-                Stop::Not(_) => handle.abort(),
+                Stop::Not(_) => {}
+                Stop::Watches(_) => handle.abort(),
             }
         }
         let all = async {

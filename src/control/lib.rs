@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod appliance;
+mod attachers;
 pub mod attachments;
 pub mod config;
 pub mod contexts;

@@ -66,7 +66,7 @@ impl Appliance {
                     (in_bytes(copy.done_blocks), in_bytes(copy.total_blocks))
                 })
             }),
-            stop: Stop::Not("a promotion goes on to its end; `view rm` drops the view"),
+            stop: Stop::Watches("a promotion goes on to its end; `view rm` drops the view"),
         };
         let (pool, view) = (Arc::clone(self.pool()), view.clone());
         self.jobs().start(plan, async move {

@@ -233,7 +233,7 @@ impl Appliance {
             kind: JobKind::Rollback,
             of: DiskRef::Volume(volume.clone()),
             measure: Box::new(move || rollback_progress(&pool, &of)),
-            stop: Stop::Not("a rollback goes on to its end; `undo` takes it back"),
+            stop: Stop::Watches("a rollback goes on to its end; `undo` takes it back"),
         };
         let (pool, volume, safety) = (Arc::clone(self.pool()), volume.clone(), safety.clone());
         self.jobs().watch(plan, async move {

@@ -9,6 +9,7 @@ mod attach;
 mod cli;
 mod contexts;
 mod doors;
+mod host;
 mod http;
 mod life;
 mod nbd;

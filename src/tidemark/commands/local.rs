@@ -1,6 +1,7 @@
 //! `inspect`, `doctor`, `completions`: what needs no daemon.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base::clock::Clock;
 use clap::CommandFactory;
@@ -56,7 +57,7 @@ fn report_text(report: &Inspection) -> String {
     parts.join("\n\n")
 }
 
-pub(super) fn doctor(desk: &Desk, clock: &dyn Clock) -> Outcome {
+pub(super) fn doctor(desk: &Desk, clock: &Arc<dyn Clock>) -> Outcome {
     let checks = examine(&desk.state, clock);
     let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
     let found = (failed > 0).then(|| CliError::Found {

@@ -12,6 +12,7 @@ mod view;
 mod volume;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use base::clock::{Clock, SystemClock};
 use clap::Parser;
@@ -78,7 +79,7 @@ type Outcome = Result<(Shown, Option<CliError>), CliError>;
 
 async fn run(cli: Cli) -> Outcome {
     let state = StateDir::new(cli.state);
-    let clock = SystemClock::default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let desk = Desk {
         client: Client::new(state.clone()),
         state,
