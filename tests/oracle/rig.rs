@@ -86,6 +86,7 @@ impl Rig {
     pub async fn apply(&mut self, op: &Op) -> Outcome {
         let tag = self.tag;
         self.tag += 64 * 8;
+        self.make_room().await;
         let done = self.carry_out(op, tag).await;
         let outcome = match done {
             Ok(outcome) => outcome,
@@ -97,6 +98,20 @@ impl Rig {
         };
         apply_to(&mut self.model, op, tag);
         outcome
+    }
+
+    /// Does what the background task would, which does not run here, before the journal is full and a
+    /// change would wait for it.
+    async fn make_room(&self) {
+        loop {
+            let status = self.pool.status();
+            if status.journal_used_bytes * 2 < status.journal_len {
+                return;
+            }
+            if self.pool.upkeep_step().await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn carry_out(&self, op: &Op, tag: u64) -> Result<Outcome, StoreError> {
