@@ -124,11 +124,27 @@ impl Run {
         let end = self.end().min(other.end());
         Self { start, blocks: end.saturating_sub(start) }
     }
+
+    /// It as successive runs of at most `blocks` blocks, which is not 0.
+    pub fn parts(self, blocks: u64) -> impl Iterator<Item = Self> {
+        let blocks = blocks.max(1);
+        (0..self.blocks.div_ceil(blocks)).map(move |index| {
+            let skipped = index * blocks;
+            Self { start: self.start + skipped, blocks: blocks.min(self.blocks - skipped) }
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_falls_into_parts() {
+        let parts: Vec<Run> = Run::new(5, 7).parts(3).collect();
+        assert_eq!(parts, [Run::new(5, 3), Run::new(8, 3), Run::new(11, 1)]);
+        assert_eq!(Run::new(5, 0).parts(3).count(), 0);
+    }
 
     #[test]
     fn a_cover_holds_every_sector_and_no_block_more() {

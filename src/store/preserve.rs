@@ -6,7 +6,8 @@
 //!
 //! While a rollback copies, a block that was not written since stands in the base as it was before the
 //! rollback. Overwriting it must keep two things: the base's block for the safety mark, and the block of
-//! the mark that was rolled back to for any mark taken since.
+//! the mark that was rolled back to for any mark taken since. Each of the two entries alone would say
+//! something false of the other's mark, so no power cut may part them: they go into one chunk.
 
 use base::units::{BLOCK_LEN, Run, SECTORS_PER_BLOCK};
 use disk::{Buffer, DiskError, Payload};
@@ -22,11 +23,16 @@ use crate::preserved::{Content, Key, Place, Preserve};
 /// Blocks that are read and appended at once: bounds the memory of a step.
 const BLOCKS_AT_ONCE: u64 = 4096;
 
+/// Blocks of which two entries each are listed at once: few enough for one batch.
+const PAIRS_AT_ONCE: u64 = BLOCKS_AT_ONCE / 4;
+
 /// Old blocks to be preserved under one mark's sequence.
 struct Job {
     run: Run,
     mark: u64,
     old: Old,
+    /// Whether it must go into the same batch as the job before it.
+    is_bound: bool,
 }
 
 /// Where old blocks come from.
@@ -61,13 +67,16 @@ impl Pool {
         while rest.peek().is_some() {
             let mut some = Vec::new();
             let mut blocks = 0;
-            while let Some(job) =
-                rest.next_if(|job| blocks == 0 || blocks + job.run.blocks <= BLOCKS_AT_ONCE)
-            {
+            while let Some(job) = rest.next_if(|job| {
+                job.is_bound || blocks == 0 || blocks + job.run.blocks <= BLOCKS_AT_ONCE
+            }) {
                 blocks += job.run.blocks;
                 some.push(job);
             }
-            let items = self.carry_out(&step.volume, some).await?;
+            let mut items = self.carry_out(&step.volume, some).await?;
+            if step.rollback.is_some() {
+                items.sort_by_key(|item| (item.key.block, item.key.sequence));
+            }
             placed.extend(self.append_preserved(number, &step.volume, items).await?);
         }
         if placed.is_empty() {
@@ -100,13 +109,14 @@ impl Pool {
                 self.list_base(step, written, newest, jobs).await?;
             }
             for pending in without(needed, since.iter().map(|(key, _)| key.block)) {
-                self.list_base(step, pending, safety, jobs).await?;
-                if newest > safety {
-                    jobs.push(Job {
-                        run: pending,
-                        mark: newest,
-                        old: Old::Image(step.volume.number, to),
-                    });
+                for part in pending.parts(PAIRS_AT_ONCE) {
+                    let first = jobs.len();
+                    self.list_base(step, part, safety, jobs).await?;
+                    if newest > safety {
+                        let old = Old::Image(step.volume.number, to);
+                        jobs.push(Job { run: part, mark: newest, old, is_bound: true });
+                        jobs[first + 1..].iter_mut().for_each(|job| job.is_bound = true);
+                    }
                 }
             }
         }
@@ -144,7 +154,9 @@ impl Pool {
                 {
                     run.blocks += 1;
                 }
-                (_, old) => jobs.push(Job { run: Run::new(block, 1), mark, old }),
+                (_, old) => {
+                    jobs.push(Job { run: Run::new(block, 1), mark, old, is_bound: false });
+                }
             }
         }
         Ok(())
@@ -196,7 +208,8 @@ impl Pool {
                 let mut items = Vec::new();
                 for (index, code) in codes.iter().enumerate() {
                     let run = Run::new(job.run.start + index as u64, 1);
-                    let one = Job { run, mark: job.mark, old: Old::Base(vec![*code]) };
+                    let old = Old::Base(vec![*code]);
+                    let one = Job { run, mark: job.mark, old, is_bound: false };
                     let read = volume.read_base(run).await;
                     let code = [*code];
                     let checked = self.checked(volume, &one, &code, read);

@@ -14,7 +14,7 @@ use crate::oracle::rig::{Rig, runtime};
 fn history(seed: u64, tally: &Tally) {
     let machine = SimWorld::new(seed);
     let rng = SeededRng::new(seed);
-    let mut allowed = None;
+    let (mut allowed, mut ops) = (None, Vec::new());
     runtime().block_on(async {
         let mut rig = Rig::create(&machine, seed).await.unwrap();
         let mut draw = Draw { rng: &rng, count: 0 };
@@ -24,10 +24,15 @@ fn history(seed: u64, tally: &Tally) {
             let op = draw.next(&rig.model);
             let outcome = rig.apply(&op).await;
             now.note(outcome, &rig.model);
+            ops.push((outcome, op));
         }
         allowed = Some(now);
     });
-    let story = || format!("seed {seed}");
+    let story = || {
+        let lines: Vec<_> =
+            ops.iter().map(|(outcome, op)| format!("{outcome:?}: {op:?}")).collect();
+        format!("seed {seed}, which did\n{}", lines.join("\n"))
+    };
     let scene = Scene { machine, allowed: &allowed.unwrap(), seed, story: &story };
     recover(&scene, Loss::All, None, tally);
     recover(&scene, Loss::None, None, tally);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use base::units::SECTOR_LEN;
 use disk::{Buffer, DiskError, Durability, Payload};
 
-use super::chunk::{CHUNK_ENTRIES_MAX, CHUNK_SECTORS_MAX, ChunkHead, chunk_sectors, head_sectors};
+use super::chunk::{
+    CHUNK_ENTRIES_MAX, CHUNK_SECTORS_MAX, ChunkEntry, ChunkHead, chunk_sectors, head_sectors,
+};
 use super::error::PreservedError;
 use super::extent::{Preserve, Stored, StoredBytes};
 use super::place::{Key, Place};
@@ -42,7 +44,8 @@ struct Planned {
 
 impl PreservedStore {
     /// Preserves these blocks: writes them, and tells where each lies, in the same order. They are not
-    /// stable before [`Self::flush`].
+    /// stable before [`Self::flush`]. Of neighbours that are entries of one block a power cut leaves all or
+    /// none.
     ///
     /// The mark that an entry is named after must be stable in the journal before this is called:
     /// what is preserved here may outlive a power cut that the journal's tail does not.
@@ -112,8 +115,8 @@ impl PreservedStore {
         reserve: Reserve,
     ) -> Result<(Vec<Planned>, Vec<Room>), PreservedError> {
         let mut rooms = rooms_of(&self.state());
-        let sectors: Vec<u8> = stored.iter().map(|stored| stored.entry.sectors).collect();
-        let plan = plan(&sectors, |index| match rooms.get(index) {
+        let sizes: Vec<Size> = stored.iter().map(|stored| Size::of(&stored.entry)).collect();
+        let plan = plan(&sizes, |index| match rooms.get(index) {
             Some(room) => (room.start, room.end),
             None => (0, self.options.segment_sectors()),
         });
@@ -205,22 +208,35 @@ fn rooms_of(state: &State) -> Vec<Room> {
     current.into_iter().chain(spare).collect()
 }
 
-/// Divides items of these stored sectors into chunks, and places those in rooms.
+/// What planning needs to know of an item.
+#[derive(Clone, Copy)]
+struct Size {
+    block: u64,
+    sectors: u8,
+}
+
+impl Size {
+    fn of(entry: &ChunkEntry) -> Self {
+        Self { block: entry.key.block, sectors: entry.sectors }
+    }
+}
+
+/// Divides items of these sizes into chunks, and places those in rooms.
 ///
 /// `room` tells start and end of the free sectors of a room; rooms do not end.
-fn plan(sectors: &[u8], room: impl Fn(usize) -> (u32, u32)) -> Vec<Planned> {
+fn plan(sizes: &[Size], room: impl Fn(usize) -> (u32, u32)) -> Vec<Planned> {
     let mut chunks = Vec::new();
     let (mut index, mut next) = (0, 0);
     let (mut start, mut end) = room(index);
-    while next < sectors.len() {
-        let count = items_that_fit(&sectors[next..], end.saturating_sub(start));
+    while next < sizes.len() {
+        let count = items_that_fit(&sizes[next..], end.saturating_sub(start));
         if count == 0 {
             index += 1;
             (start, end) = room(index);
             continue;
         }
         let items = next..next + count;
-        let stored = sectors[items.clone()].iter().map(|n| u32::from(*n)).sum();
+        let stored = sizes[items.clone()].iter().map(|size| u32::from(size.sectors)).sum();
         next = items.end;
         chunks.push(Planned { room: index, start, items });
         start += chunk_sectors(count, stored);
@@ -228,16 +244,22 @@ fn plan(sectors: &[u8], room: impl Fn(usize) -> (u32, u32)) -> Vec<Planned> {
     chunks
 }
 
-/// How many of the first items make one chunk that fits into `room` sectors.
-fn items_that_fit(sectors: &[u8], room: u32) -> usize {
+/// How many of the first items make one chunk that fits into `room` sectors, without parting entries of
+/// one block.
+fn items_that_fit(sizes: &[Size], room: u32) -> usize {
     let limit = room.min(CHUNK_SECTORS_MAX);
     let mut stored = 0;
-    let fits = |(index, sectors): (usize, &u8)| {
-        stored += u32::from(*sectors);
+    let fits = |(index, size): (usize, &Size)| {
+        stored += u32::from(size.sectors);
         chunk_sectors(index + 1, stored) <= limit
     };
-    let first = sectors.iter().take(CHUNK_ENTRIES_MAX).enumerate();
-    first.map(fits).take_while(|fits| *fits).count()
+    let first = sizes.iter().take(CHUNK_ENTRIES_MAX).enumerate();
+    let count = first.map(fits).take_while(|fits| *fits).count();
+    let parts = |count: &usize| {
+        let next = sizes.get(*count).map(|size| size.block);
+        *count > 0 && next == Some(sizes[*count - 1].block)
+    };
+    (0..=count).rev().find(|count| !parts(count)).unwrap_or(0)
 }
 
 /// How many blocks at most one append can put into a room of this many sectors, none compressed.
@@ -287,11 +309,25 @@ const _: fn() = || {
 mod tests {
     use super::*;
 
+    /// Items of that many sectors, each of another block.
+    fn items(sectors: u8, count: usize) -> Vec<Size> {
+        (0..count as u64).map(|block| Size { block, sectors }).collect()
+    }
+
+    #[test]
+    fn entries_of_one_block_stay_together() {
+        let pairs: Vec<Size> = (0..20).map(|n| Size { block: n / 2, sectors: 8 }).collect();
+        let chunks = plan(&pairs, |index| if index == 0 { (80, 128) } else { (0, 128) });
+        assert_eq!(chunks[0].items, 0..4, "five would fit");
+        assert_eq!(chunks[1].items, 4..18, "fifteen would fit");
+        assert_eq!(chunks[2].items, 18..20);
+    }
+
     #[test]
     fn chunks_fill_rooms_in_order_and_cross_none() {
         // A room of 40 sectors: a head of 8 and four raw blocks.
         let rooms = |index| if index == 0 { (88, 128) } else { (0, 128) };
-        let chunks = plan(&[8; 20], rooms);
+        let chunks = plan(&items(8, 20), rooms);
         assert_eq!(chunks[0], Planned { room: 0, start: 88, items: 0..4 });
         assert_eq!(chunks[1], Planned { room: 1, start: 0, items: 4..19 });
         assert_eq!(chunks[2], Planned { room: 2, start: 0, items: 19..20 });
@@ -299,9 +335,9 @@ mod tests {
 
     #[test]
     fn a_chunk_stays_within_its_limits() {
-        let chunks = plan(&[0; 3000], |_| (0, 1 << 20));
+        let chunks = plan(&items(0, 3000), |_| (0, 1 << 20));
         assert_eq!(chunks[0].items.len(), CHUNK_ENTRIES_MAX);
-        let chunks = plan(&[8; 1000], |_| (0, 1 << 20));
+        let chunks = plan(&items(8, 1000), |_| (0, 1 << 20));
         assert!(chunks.iter().all(|c| chunk_sectors(c.items.len(), 8 * 250) <= CHUNK_SECTORS_MAX));
     }
 
@@ -310,8 +346,8 @@ mod tests {
         for room in (0..4500).step_by(8) {
             let blocks = usize::try_from(blocks_that_fit(room)).unwrap();
             let rooms = |index| if index == 0 { (0, room) } else { (0, 1 << 20) };
-            assert!(plan(&vec![8; blocks], rooms).iter().all(|chunk| chunk.room == 0), "{room}");
-            assert!(plan(&vec![8; blocks + 1], rooms).last().unwrap().room > 0, "{room}");
+            assert!(plan(&items(8, blocks), rooms).iter().all(|chunk| chunk.room == 0), "{room}");
+            assert!(plan(&items(8, blocks + 1), rooms).last().unwrap().room > 0, "{room}");
         }
     }
 }
