@@ -26,7 +26,7 @@ fn every_command_gives_a_table_to_people_and_stable_json_to_programs() {
     assert!(table.contains("4G") && table.contains("512M"), "{table}");
     let status = daemon.tidemark(&["status"]).out;
     assert!(status.contains("all is well") && status.contains("look"), "{status}");
-    daemon.json(&["rollback", "mail@monday", "--wait"]);
+    daemon.json(&["rollback", "mail@monday"]);
     daemon.json(&["undo", "mail", "--wait"]);
     let report = daemon.json(&["scrub", "mail"]);
     assert_eq!(report["damaged"], json!([]));

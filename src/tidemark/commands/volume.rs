@@ -5,7 +5,8 @@ use std::path::Path;
 use api::model::{NewRollback, NewVolume, Removed, VolumeChange};
 use base::name::{MarkRef, Name};
 use control::status::{
-    JobStatus, RollbackStarted, ScrubReport, VolumeKind, VolumeState, VolumeStatus,
+    DiskRef, JobKind, JobState, JobStatus, RollbackStarted, ScrubReport, VolumeKind, VolumeState,
+    VolumeStatus,
 };
 
 use super::{Desk, Outcome};
@@ -190,14 +191,30 @@ async fn release(desk: &Desk, name: &Name, force: bool) -> Result<Shown, CliErro
 pub(super) async fn rollback(desk: &Desk, to: &MarkRef, wait: bool) -> Result<Shown, CliError> {
     let question = format!("Make volume {} what it was at {}?", to.volume, to.mark);
     confirm(&question, desk.is_sure)?;
+    end_of_rollback(desk, &to.volume).await?;
     let new = NewRollback { mark: to.mark.clone() };
     let begun = desk.client.post(format!("{}/rollback", address(&to.volume)), Some(&new));
     rolled_back(desk, &to.volume, begun.await?, wait).await
 }
 
 pub(super) async fn undo(desk: &Desk, volume: &Name, wait: bool) -> Result<Shown, CliError> {
+    end_of_rollback(desk, volume).await?;
     let begun = desk.client.post(format!("{}/undo", address(volume)), None::<&()>);
     rolled_back(desk, volume, begun.await?, wait).await
+}
+
+/// Waits for an earlier rollback that is still being copied: only one at a time is.
+async fn end_of_rollback(desk: &Desk, volume: &Name) -> Result<(), CliError> {
+    let jobs: Vec<JobStatus> = desk.client.get("/jobs").await?;
+    let is_it = |job: &JobStatus| {
+        job.kind == JobKind::Rollback
+            && job.state == JobState::Running
+            && job.of == DiskRef::Volume(volume.clone())
+    };
+    if let Some(job) = jobs.into_iter().find(is_it) {
+        follow(&desk.client, job).await?;
+    }
+    Ok(())
 }
 
 async fn rolled_back(
