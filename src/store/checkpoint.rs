@@ -2,7 +2,8 @@
 //!
 //! Two slots, the shelf disks `checkpoint-0` and `checkpoint-1`. Each checkpoint is written to both, one
 //! after the other, each made stable before the next; only then may the journal before it be used again.
-//! The newest valid slot wins, so one lost slot costs nothing.
+//! The newest valid slot wins, so one lost slot costs nothing. A slot is never written while the other one is
+//! torn or behind: whoever finds it so, after a crash or a failed write, begins with that one.
 //!
 //! ```text
 //! offset  size  field
@@ -21,6 +22,7 @@
 //!               u32 length and bytes of the preserved store's manifest, u32 length and bytes of the epoch map's
 //! ```
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use base::checksum::{self, Kind};
@@ -183,24 +185,52 @@ pub fn slot_name(slot: u8) -> String {
     format!("checkpoint-{slot}")
 }
 
-/// Writes a checkpoint to both slots. When this returns, it is stable in both.
-///
-/// # Errors
-/// What the shelf and the disks say; then at least one slot still holds a whole older checkpoint.
-pub async fn write(shelf: &dyn Shelf, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-    let bytes = checkpoint.encode();
-    for slot in 0..2 {
-        let disk = open_slot(shelf, slot, (bytes.len() / SECTOR_LEN) as u64)?;
-        let mut start = 0;
-        for part in bytes.chunks(BUFFER_LEN_MAX) {
-            let data = Buffer::copy_of(part)?.freeze();
-            let sectors = data.sectors();
-            disk.write(start, vec![data], Durability::Volatile).await?;
-            start += sectors;
+/// The two slots, as far as writing them goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slots {
+    /// The slot to begin with: the other one may be the only one that is whole and new.
+    first: u8,
+}
+
+impl Slots {
+    /// Writes a checkpoint to both slots. When this returns, it is stable in both.
+    ///
+    /// # Errors
+    /// What the shelf and the disks say; then at least one slot still holds a whole older checkpoint.
+    pub async fn write(
+        &mut self,
+        shelf: &dyn Shelf,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StoreError> {
+        let bytes = checkpoint.encode();
+        for slot in [self.first, 1 - self.first] {
+            self.first = slot;
+            write_slot(shelf, slot, &bytes).await?;
         }
-        disk.flush().await?;
+        Ok(())
     }
-    Ok(())
+
+    /// Writes the checkpoint that was found to the slot that does not hold it, where there is one. Where
+    /// that fails, the next checkpoint begins with it.
+    pub async fn mend(shelf: &dyn Shelf, found: &Found) -> Self {
+        let Some(slot) = found.behind else { return Self::default() };
+        if let Err(error) = write_slot(shelf, slot, &found.checkpoint.encode()).await {
+            tracing::warn!(%error, slot, "a copy of the checkpoint cannot be written again yet");
+        }
+        Self { first: slot }
+    }
+}
+
+async fn write_slot(shelf: &dyn Shelf, slot: u8, bytes: &[u8]) -> Result<(), StoreError> {
+    let disk = open_slot(shelf, slot, (bytes.len() / SECTOR_LEN) as u64)?;
+    let mut start = 0;
+    for part in bytes.chunks(BUFFER_LEN_MAX) {
+        let data = Buffer::copy_of(part)?.freeze();
+        let sectors = data.sectors();
+        disk.write(start, vec![data], Durability::Volatile).await?;
+        start += sectors;
+    }
+    Ok(disk.flush().await?)
 }
 
 fn open_slot(shelf: &dyn Shelf, slot: u8, sectors: u64) -> Result<AnyDisk, StoreError> {
@@ -221,7 +251,9 @@ fn open_slot(shelf: &dyn Shelf, slot: u8, sectors: u64) -> Result<AnyDisk, Store
 pub struct Found {
     /// The newest valid checkpoint.
     pub checkpoint: Checkpoint,
-    /// What is wrong with the other slot, where something is.
+    /// The slot that does not hold it: torn, damaged, missing or older.
+    pub behind: Option<u8>,
+    /// What is wrong with that slot, unless it is merely older.
     pub damage: Option<String>,
 }
 
@@ -230,20 +262,19 @@ pub struct Found {
 /// # Errors
 /// `Damaged` where no slot holds one.
 pub async fn read(shelf: &dyn Shelf) -> Result<Found, StoreError> {
-    let mut newest: Option<Checkpoint> = None;
-    let mut damage = None;
-    for slot in 0..2 {
-        match read_slot(shelf, slot).await {
-            Ok(found) if newest.as_ref().is_none_or(|n| n.generation < found.generation) => {
-                newest = Some(found);
-            }
-            Ok(_) => {}
-            Err(why) => damage = Some(format!("{}: {why}", slot_name(slot))),
+    let text = |(slot, why): (u8, String)| format!("{}: {why}", slot_name(slot));
+    let found = |checkpoint, behind, damage| Ok(Found { checkpoint, behind, damage });
+    match (read_slot(shelf, 0).await, read_slot(shelf, 1).await) {
+        (Ok(one), Ok(other)) => match one.generation.cmp(&other.generation) {
+            Ordering::Equal => found(one, None, None),
+            Ordering::Greater => found(one, Some(1), None),
+            Ordering::Less => found(other, Some(0), None),
+        },
+        (Ok(one), Err(why)) => found(one, Some(1), Some(text((1, why)))),
+        (Err(why), Ok(other)) => found(other, Some(0), Some(text((0, why)))),
+        (Err(one), Err(other)) => {
+            Err(StoreError::Damaged([(0, one), (1, other)].map(text).join("; ")))
         }
-    }
-    match newest {
-        Some(checkpoint) => Ok(Found { checkpoint, damage }),
-        None => Err(StoreError::Damaged(damage.unwrap_or_default())),
     }
 }
 
@@ -268,6 +299,7 @@ async fn read_slot(shelf: &dyn Shelf, slot: u8) -> Result<Checkpoint, String> {
 mod tests {
     use super::*;
     use base::units::SECTORS_PER_BLOCK;
+    use disk::sim::{Loss, SimWorld};
 
     fn sample() -> Checkpoint {
         let part = VolumePart { allocated_blocks: 3, preserved: vec![1; 10], map: vec![2; 5] };
@@ -280,6 +312,36 @@ mod tests {
             first_incarnation: 3,
             events: vec![Event::Removed { volume: 1 }],
             volumes: BTreeMap::from([(3, part)]),
+        }
+    }
+
+    /// What a shelf has after a checkpoint of this generation was written by slots in this state.
+    async fn written(machine: &SimWorld, slots: &mut Slots, generation: u64) {
+        let checkpoint = Checkpoint { generation, ..sample() };
+        let _ = slots.write(&*machine.shelf(), &checkpoint).await;
+    }
+
+    #[tokio::test]
+    async fn no_two_power_cuts_leave_both_slots_torn() {
+        let machine = SimWorld::new(1);
+        let mut slots = Slots::default();
+        written(&machine, &mut slots, 1).await;
+        for (first, seed) in (1..5).flat_map(|first| (0..40).map(move |seed| (first, seed))) {
+            let machine = machine.if_power_went(Loss::None);
+            machine.cut_at(first);
+            written(&machine, &mut Slots::default(), 2).await;
+            let machine = machine.after_power_loss(Loss::Seeded(seed));
+            let found = read(&*machine.shelf()).await.unwrap();
+            let newest = found.checkpoint.generation;
+            for second in 0..6 {
+                let machine = machine.if_power_went(Loss::None);
+                machine.cut_at(second);
+                let mut slots = Slots::mend(&*machine.shelf(), &found).await;
+                written(&machine, &mut slots, 3).await;
+                let machine = machine.after_power_loss(Loss::Seeded(seed * 7 + second));
+                let left = read(&*machine.shelf()).await.unwrap().checkpoint.generation;
+                assert!(left >= newest, "{left} after {newest}, cuts {first} {second}");
+            }
         }
     }
 

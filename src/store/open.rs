@@ -14,7 +14,7 @@ use base::units::{BLOCK_LEN, Extent, SECTORS_PER_BLOCK};
 use disk::{AnyDisk, DiskError, Shelf, Usage};
 use tokio::sync::Notify;
 
-use crate::checkpoint::{self, Checkpoint, VolumePart};
+use crate::checkpoint::{self, Checkpoint, Slots, VolumePart};
 use crate::checksum_table::{ChecksumTable, sectors_for};
 use crate::dirty::Dirty;
 use crate::epoch_map::PageCache;
@@ -95,7 +95,7 @@ impl Pool {
             events: Registry::default().to_events(),
             volumes: BTreeMap::new(),
         };
-        checkpoint::write(&**shelf, &first).await?;
+        Slots::default().write(&**shelf, &first).await?;
         let superblock = Superblock {
             pool,
             incarnation: 0,
@@ -125,10 +125,11 @@ impl Pool {
         superblock.incarnation += 1;
         superblock::write(&disk, &superblock).await?;
         let found = checkpoint::read(&*shelf).await?;
-        let checkpoint = found.checkpoint;
-        if checkpoint.pool != superblock.pool {
+        if found.checkpoint.pool != superblock.pool {
             return Err(StoreError::ForeignPool("its checkpoint is of another pool".to_owned()));
         }
+        let slots = Slots::mend(&*shelf, &found).await;
+        let checkpoint = found.checkpoint;
         let journal = shelf.open(JOURNAL, Usage::Log)?;
         if journal.geometry().sectors < superblock.journal_blocks * SECTORS_PER_BLOCK {
             return Err(StoreError::Damaged("the journal is shorter than it was made".to_owned()));
@@ -136,7 +137,8 @@ impl Pool {
         let replayed = replay(&journal, &superblock, &checkpoint).await?;
         let mut core = core_of(&replayed, &superblock, &checkpoint);
         if let Some(damage) = found.damage {
-            core.warnings.insert("checkpoint".to_owned(), format!("one copy is damaged: {damage}"));
+            // A power cut while it was written leaves the same, so this is no alarm.
+            tracing::warn!(damage, "a copy of the checkpoint was not whole and was written again");
         }
         let page_cache = Arc::new(PageCache::new(options.map_cache_len.0));
         let mut opener = Opener {
@@ -169,6 +171,7 @@ impl Pool {
             runtime: tokio::runtime::Handle::current(),
             admin: tokio::sync::Mutex::new(()),
             upkeep: tokio::sync::Mutex::new(Upkeep {
+                slots,
                 generation: checkpoint.generation,
                 applied_blocks: 0,
                 is_checkpoint_due: true,

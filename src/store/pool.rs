@@ -15,6 +15,7 @@ use disk::{AnyDisk, Payload, Reply, Shelf};
 use tokio::sync::{Notify, oneshot};
 
 use crate::append::{Change, Frame};
+use crate::checkpoint::Slots;
 use crate::checksum_table::ChecksumTable;
 use crate::dirty::Dirty;
 use crate::epoch_map::PageCache;
@@ -51,6 +52,8 @@ pub struct Pool {
 /// What the background work keeps between its steps.
 #[derive(Default)]
 pub(crate) struct Upkeep {
+    /// Where checkpoints go.
+    pub slots: Slots,
     /// The generation of the last checkpoint.
     pub generation: u64,
     /// Blocks applied since the last checkpoint.

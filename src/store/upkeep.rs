@@ -10,7 +10,7 @@ use std::time::Duration;
 use base::units::BLOCK_LEN;
 use disk::DiskError;
 
-use crate::checkpoint::{self, Checkpoint, VolumePart};
+use crate::checkpoint::{Checkpoint, VolumePart};
 use crate::error::StoreError;
 use crate::history::HistoryTicket;
 use crate::pool::{Core, Pool, Upkeep, Volume};
@@ -173,7 +173,7 @@ impl Pool {
                 break (self.draft(&core, &mut parts, upkeep.generation + 1), allowed);
             }
         };
-        checkpoint::write(&*self.shelf, &checkpoint).await?;
+        upkeep.slots.write(&*self.shelf, &checkpoint).await?;
         upkeep.generation = checkpoint.generation;
         upkeep.applied_blocks = 0;
         upkeep.is_checkpoint_due = false;

@@ -90,7 +90,12 @@ pub fn recover(scene: &Scene<'_>, loss: Loss, nested: Option<u64>, tally: &Tally
 /// Opens and works off; tells how many steps that took.
 fn open_and_rest(scene: &Scene<'_>, machine: &SimWorld, may_fail: bool) -> u64 {
     let fail = |what: String| -> ! {
-        panic!("{}\n{what}\nlast steps:\n{}", (scene.story)(), machine.trace())
+        panic!(
+            "{}\nthe last steps then were\n{}\n{what}\nthe last steps since are\n{}",
+            (scene.story)(),
+            scene.machine.trace(),
+            machine.trace()
+        )
     };
     runtime().block_on(async {
         let before = machine.steps();
