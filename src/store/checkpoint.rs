@@ -317,7 +317,10 @@ mod tests {
 
     /// What a shelf has after a checkpoint of this generation was written by slots in this state.
     async fn written(machine: &SimWorld, slots: &mut Slots, generation: u64) {
-        let checkpoint = Checkpoint { generation, ..sample() };
+        // Several sectors, all of them others than before, so that tearing shows.
+        let preserved = vec![u8::try_from(generation).unwrap(); 3000];
+        let volumes = BTreeMap::from([(3, VolumePart { preserved, ..VolumePart::default() })]);
+        let checkpoint = Checkpoint { generation, volumes, ..sample() };
         let _ = slots.write(&*machine.shelf(), &checkpoint).await;
     }
 
