@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use disk::{DirectoryShelf, Shelf};
+use disk::{DirectoryOptions, DirectoryShelf, Shelf};
 use store::{ErrorKind, StoreError};
 
 use crate::error::ControlError;
@@ -33,7 +33,10 @@ pub async fn inspect(path: &Path) -> Result<Inspection, ControlError> {
 
 /// Opens a pool's directory for this process alone.
 pub(crate) fn open_shelf(pool: &Path) -> Result<Arc<dyn Shelf>, ControlError> {
-    let shelf = DirectoryShelf::open(pool).map_err(|error| {
+    // In a daemon its runtime reaps what disks have done: one thread less between a disk and a client.
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let options = DirectoryOptions { runtime, ..DirectoryOptions::default() };
+    let shelf = DirectoryShelf::open_with(pool, options).map_err(|error| {
         let error = StoreError::from(error);
         match error.kind() {
             ErrorKind::Conflict => ControlError::StateInUse { path: pool.to_owned(), pid: None },
