@@ -171,7 +171,7 @@ impl Pool {
             self.frame_all(&mut core, &mut queue, &mut ready);
         }
         core.waiting.extend(queue);
-        let is_work_due = !core.waiting.is_empty() || core.ring.used() > core.ring.blocks / 8;
+        let is_work_due = !core.waiting.is_empty() || core.ring.is_filling();
         drop(core);
         self.write_frames(ready);
         for (change, error) in refused {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use base::id::Id;
 use base::units::{BLOCK_LEN, Extent, SECTORS_PER_BLOCK};
-use disk::{AnyDisk, DiskError, Shelf, Usage};
+use disk::{AnyDisk, Buffer, DiskError, Durability, Shelf, Usage};
 use tokio::sync::Notify;
 
 use crate::checkpoint::{self, Checkpoint, Slots, VolumePart};
@@ -27,6 +27,7 @@ use crate::journal::frame::Record;
 use crate::journal::ring::Ring;
 use crate::journal::scan::{Cursor, Scan};
 use crate::options::{PoolOptions, World};
+use crate::payloads::Payloads;
 use crate::pool::{Core, Live, Pool, Upkeep, Volume};
 use crate::registry::{Registry, VolumeEntry};
 use crate::status::VolumeState;
@@ -83,8 +84,9 @@ impl Pool {
         for name in shelf.list()? {
             shelf.remove(&name)?;
         }
-        shelf.create(JOURNAL, journal_blocks * SECTORS_PER_BLOCK, Usage::Log)?;
+        let journal = shelf.create(JOURNAL, journal_blocks * SECTORS_PER_BLOCK, Usage::Log)?;
         shelf.reserve(JOURNAL, Extent::new(0, journal_blocks * SECTORS_PER_BLOCK))?;
+        fill(&journal).await?;
         let first = Checkpoint {
             pool,
             generation: 1,
@@ -214,6 +216,20 @@ impl Pool {
     }
 }
 
+/// Writes the whole journal once. Space that was only set aside is marked as written at the first write to
+/// it, which every flush of the first round would wait for: file systems journal that mark.
+async fn fill(journal: &AnyDisk) -> Result<(), DiskError> {
+    let sectors = journal.geometry().sectors;
+    let zeroes = Buffer::for_sectors(sectors.min(2048))?.freeze();
+    let mut at = 0;
+    while at < sectors {
+        let part = zeroes.slice(0, zeroes.sectors().min(sectors - at));
+        at += part.sectors();
+        journal.write(at - part.sectors(), vec![part], Durability::Volatile).await?;
+    }
+    journal.flush().await
+}
+
 /// Whether this superblock was made but never written: a crash came while the pool was made. Then nothing
 /// was ever committed to its checkpoint either.
 async fn is_unfinished(shelf: &Arc<dyn Shelf>, superblock: &AnyDisk) -> bool {
@@ -304,8 +320,7 @@ fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint
         frame_positions: replayed.frame_positions.clone(),
         last_event_frame: replayed.last_event_frame,
         flush: FlushState::default(),
-        payloads: BTreeMap::new(),
-        payload_blocks: 0,
+        payloads: Payloads::default(),
         waiting: VecDeque::new(),
         poison: None,
         is_closing: false,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::id::Id;
 use base::units::Run;
-use disk::{AnyDisk, Payload, Reply, Shelf};
+use disk::{AnyDisk, Reply, Shelf};
 use tokio::sync::{Notify, oneshot};
 
 use crate::append::{Change, Frame};
@@ -24,6 +24,7 @@ use crate::flush::FlushState;
 use crate::history::History;
 use crate::journal::ring::Ring;
 use crate::options::{PoolOptions, World};
+use crate::payloads::Payloads;
 use crate::registry::Registry;
 use crate::status::VolumeState;
 use crate::superblock::Superblock;
@@ -81,9 +82,8 @@ pub(crate) struct Core {
     /// The newest frame with an event.
     pub last_event_frame: u64,
     pub flush: FlushState,
-    /// Payloads by journal position, as far as memory allows.
-    pub payloads: BTreeMap<u64, Payload>,
-    pub payload_blocks: u64,
+    /// What was journalled of late, as far as memory allows.
+    pub payloads: Payloads,
     /// Changes that wait for room in the journal.
     pub waiting: VecDeque<Change>,
     /// Why nothing may change any more.

@@ -13,10 +13,25 @@ use disk::DiskError;
 use crate::checkpoint::{Checkpoint, VolumePart};
 use crate::error::StoreError;
 use crate::history::HistoryTicket;
+use crate::journal::ring::Ring;
 use crate::pool::{Core, Pool, Upkeep, Volume};
 
 /// How long to wait for more before little is applied.
 const QUIET: Duration = Duration::from_millis(200);
+
+impl Ring {
+    /// Whether the journal is so full that it must be applied while clients are busy. Late, because what
+    /// waits longer is overwritten more often and lies closer together: it costs less to apply, and a
+    /// burst of writes shares the disk with nothing.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.used() > self.blocks / 2
+    }
+
+    /// Whether it is empty enough again to leave off.
+    fn is_eased(&self) -> bool {
+        self.used() < self.blocks * 3 / 8
+    }
+}
 
 /// What a checkpoint allows once it is committed.
 type Allowed = Vec<(Arc<Volume>, HistoryTicket)>;
@@ -29,8 +44,8 @@ impl Pool {
             let _ = tokio::time::timeout(QUIET, self.work.notified()).await;
             let (head, is_urgent, is_closed) = {
                 let core = self.lock();
-                let is_full = core.ring.used() > core.ring.blocks / 8;
-                (core.ring.head, is_full || !core.waiting.is_empty(), core.is_closed)
+                let is_urgent = core.ring.is_filling() || !core.waiting.is_empty();
+                (core.ring.head, is_urgent, core.is_closed)
             };
             if is_closed {
                 return;
@@ -57,7 +72,7 @@ impl Pool {
             }
             let is_little = {
                 let core = self.lock();
-                core.waiting.is_empty() && core.ring.used() < core.ring.blocks / 16
+                core.waiting.is_empty() && core.ring.is_eased()
             };
             if is_little && !everything {
                 return;
@@ -177,7 +192,8 @@ impl Pool {
         upkeep.generation = checkpoint.generation;
         upkeep.applied_blocks = 0;
         upkeep.is_checkpoint_due = false;
-        self.lock().trim(checkpoint.first_frame, checkpoint.first_position);
+        let trimmed = self.lock().trim(checkpoint.first_frame, checkpoint.first_position);
+        drop(trimmed);
         for (volume, ticket) in allowed {
             volume.history.committed(ticket).await?;
         }
@@ -290,7 +306,7 @@ impl Pool {
                 pieces + live.volume.sums.memory_bytes() + live.volume.history.memory_bytes()
             })
             .sum();
-        core.payload_blocks * BLOCK_LEN as u64 + volumes
+        core.payloads.blocks() * BLOCK_LEN as u64 + volumes
     }
 }
 

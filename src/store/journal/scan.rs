@@ -13,6 +13,11 @@ use crate::error::StoreError;
 use crate::journal::frame::{self, FrameHead, Record};
 use crate::journal::ring::Ring;
 
+/// How far behind the end a frame is looked for that says that the missing one was stable: the next frame
+/// does, and damage that hides all frames of so long a stretch does not look like an end of writing.
+/// Looking through the whole ring would cost a second for each GiB whenever a pool is opened.
+const LOOK_BEHIND_BLOCKS: u64 = 16 << 10;
+
 /// A frame that was found whole.
 #[derive(Debug)]
 pub struct Frame {
@@ -91,8 +96,8 @@ impl<'a> Scan<'a> {
     async fn check_end(&self) -> Result<(), StoreError> {
         let missing = self.cursor.number;
         let mut is_stable = self.durable >= missing;
-        let end = self.ring.tail + self.ring.blocks;
         let mut position = self.cursor.position;
+        let end = (self.ring.tail + self.ring.blocks).min(position + LOOK_BEHIND_BLOCKS);
         while position < end && !is_stable {
             let to_end = self.ring.blocks - position % self.ring.blocks;
             let blocks = to_end.min(end - position).min(256);
