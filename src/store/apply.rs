@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::units::Extent;
+use base::units::{Extent, Run};
 use disk::{DiskError, Durability, Keep, Payload};
 
 use crate::append::slice;
@@ -18,6 +18,9 @@ use crate::dirty::{Piece, Source};
 use crate::error::StoreError;
 use crate::event::Kind;
 use crate::pool::{Pool, Volume};
+
+/// Blocks from which on a discarded stretch is looked at before it is worked through.
+const LONG_BLOCKS: u64 = 1024;
 
 /// A part of a layer on its way to the base.
 pub(crate) struct Step {
@@ -48,8 +51,9 @@ impl Pool {
                 step
             }
         };
-        self.preserve(number, &step).await?;
         let blocks = step.pieces.iter().map(|piece| piece.run.blocks).sum();
+        let step = self.without_empty(number, step).await?;
+        self.preserve(number, &step).await?;
         match self.write_base(&step).await {
             Ok(()) => {}
             Err(error) => {
@@ -80,6 +84,35 @@ impl Pool {
         let rollback = copying.map(|r| (r.to, r.safety)).filter(|(_, safety)| *safety <= epoch);
         let newest = core.registry.get(number)?.newest_mark_at(epoch);
         Some(Step { volume, epoch, pieces, newest, rollback, kind })
+    }
+
+    /// Takes long stretches out of a step, and out of the dirty index, that are given back where nothing
+    /// was ever written: there is nothing to preserve, to write or to note. The discard of a whole disk
+    /// that every new file system begins with is done with one look.
+    async fn without_empty(&self, number: u32, mut step: Step) -> Result<Step, DiskError> {
+        if step.kind != Kind::Thin || step.rollback.is_some() {
+            return Ok(step);
+        }
+        let mut kept = Vec::with_capacity(step.pieces.len());
+        for piece in std::mem::take(&mut step.pieces) {
+            let is_long = matches!(piece.source, Source::Zero(Keep::Nothing))
+                && piece.run.blocks >= LONG_BLOCKS.min(self.options.apply_blocks_max);
+            let empty = match is_long {
+                true => step.volume.sums.hole_from(piece.run.start).await?,
+                false => 0,
+            };
+            if empty < piece.run.blocks {
+                kept.push(piece);
+                continue;
+            }
+            // The step has only a part of a long piece; all of it that is empty goes at once.
+            let whole = Piece { run: Run::new(piece.run.start, empty), ..piece };
+            if let Some(live) = self.lock().volumes.get_mut(&number) {
+                live.dirty.remove(step.epoch, &whole);
+            }
+        }
+        step.pieces = kept;
+        Ok(step)
     }
 
     /// Writes the pieces to the base.

@@ -223,25 +223,45 @@ impl ChecksumTable {
         self.memory_bytes() > self.cache_len
     }
 
-    /// How many blocks from `block` on have no code, as far as that can be seen without reading: neither
-    /// in memory nor on the first copy's disk.
+    /// How many blocks from `block` on have no code, in whole pages and as far as that can be seen without
+    /// reading: by what is in memory, and else by what the first copy's disk never held.
     ///
     /// # Errors
     /// What the disk says.
     pub async fn hole_from(&self, block: u64) -> Result<u64, DiskError> {
-        let first = block / CODES_PER_PAGE;
-        let in_memory = self.lock().pages.range(first..).next().map(|(index, _)| *index);
-        let sectors = self.copies[0].geometry().sectors;
-        let start = first * SECTORS_PER_PAGE;
-        if in_memory == Some(first) || start >= sectors {
-            return Ok(0);
+        let pages = self.copies[0].geometry().sectors / SECTORS_PER_PAGE;
+        let mut page = block / CODES_PER_PAGE;
+        while page < pages {
+            let (empty, end) = self.empty_in_memory(page);
+            page += empty;
+            let end = end.min(pages);
+            if page >= end {
+                break;
+            }
+            let extent = Extent::new(page * SECTORS_PER_PAGE, (end - page) * SECTORS_PER_PAGE);
+            let map = self.copies[0].map(extent).await?;
+            let hole = map.first().filter(|first| first.kind == MapKind::Absent);
+            let hole_end = hole.map_or(0, |hole| hole.extent.end() / SECTORS_PER_PAGE);
+            page = page.max(hole_end);
+            if hole_end < end {
+                break;
+            }
         }
-        let end = in_memory.map_or(sectors, |page| sectors.min(page * SECTORS_PER_PAGE));
-        let map = self.copies[0].map(Extent::new(start, end - start)).await?;
-        let Some(hole) = map.first().filter(|first| first.kind == MapKind::Absent) else {
-            return Ok(0);
-        };
-        Ok((hole.extent.end() / SECTORS_PER_PAGE * CODES_PER_PAGE).saturating_sub(block))
+        Ok((page * CODES_PER_PAGE).saturating_sub(block))
+    }
+
+    /// How many pages from this one on are in memory without a code, and which the next one in memory is
+    /// behind them: that one itself where it has a code.
+    fn empty_in_memory(&self, page: u64) -> (u64, u64) {
+        let inner = self.lock();
+        let mut next = page;
+        for (index, there) in inner.pages.range(page..) {
+            if *index != next || there.codes.iter().any(|code| *code != 0) {
+                return (next - page, *index);
+            }
+            next += 1;
+        }
+        (next - page, u64::MAX)
     }
 
     /// Compares both copies of every page on the disks with each other; what is damaged in one is noted
