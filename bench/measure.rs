@@ -1,0 +1,195 @@
+//! One measurement: a cell on a contender, with what it cost.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::cell::Cell;
+use crate::client::Limit;
+use crate::contender::{Server, Site, Who};
+use crate::counters::{Counters, Reading};
+use crate::fio;
+use crate::plan::Plan;
+use crate::tally::Tally;
+
+/// What one cell on one contender gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measure {
+    /// The round, counted from 0.
+    pub round: u32,
+    /// The contender.
+    pub who: &'static str,
+    /// The cell.
+    pub cell: &'static str,
+    /// Reads and writes a second.
+    pub rate: f64,
+    /// Reads and writes.
+    pub requests: u64,
+    /// Bytes that the client wrote.
+    pub bytes_written: u64,
+    /// Latency that half of the requests stay under, in microseconds.
+    pub p50_us: f64,
+    /// Latency that 99 of 100 stay under.
+    pub p99_us: f64,
+    /// The longest time in which no write was answered, in milliseconds.
+    pub stall_ms: f64,
+    /// Processor time of the server for each request, while the load ran.
+    pub cpu_us: f64,
+    /// The same with the work that it did afterwards.
+    pub cpu_after_us: f64,
+    /// Bytes that the server sent to storage, by its process's counter, for each byte that the client
+    /// wrote; the work afterwards included.
+    pub server_bytes: f64,
+    /// Bytes that the disk wrote for each byte that the client wrote. Strangers on the disk count too.
+    pub disk_bytes: f64,
+    /// Write requests of the disk for each request of the client.
+    pub disk_writes: f64,
+    /// Flushes of the disk for each flush of the client, while the load ran.
+    pub disk_flushes: f64,
+    /// Processors that others kept busy meanwhile, kernel threads among them.
+    pub strangers: f64,
+    /// How long the server went on working afterwards, in seconds.
+    pub settle_s: f64,
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Where.
+    pub site: Site,
+    /// The kernel's counters.
+    pub counters: Counters,
+    /// How long a cell runs.
+    pub time: Duration,
+}
+
+/// A server that did nothing for so long has settled.
+const QUIET: Duration = Duration::from_millis(250);
+/// And is not waited for any longer than this.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
+impl Method {
+    /// Measures one cell of one round.
+    ///
+    /// # Errors
+    /// Where the contender fails.
+    pub async fn measure(&self, cell: &Cell, server: &mut Server, round: u32) -> Outcome<Measure> {
+        let seed = u64::from(round) * 1000 + u64::from(cell.len) + cell.depth as u64;
+        server.sync(&self.site)?;
+        if cell.is_marked {
+            server.mark(&self.site).await?;
+        }
+        self.settle(server).await?;
+        let before = self.counters.read(server.pid())?;
+        let (tally, p50_us, p99_us) = match server.who {
+            Who::Raw => self.raw(cell, seed)?,
+            _ => {
+                let mut tally = self.load(cell, server, seed).await?;
+                let latencies = (tally.latency_us(0.5), tally.latency_us(0.99));
+                (tally, latencies.0, latencies.1)
+            }
+        };
+        let loaded = self.counters.read(server.pid())? - before;
+        server.sync(&self.site)?;
+        let settle_s = self.settle(server).await?.as_secs_f64();
+        let settled = self.counters.read(server.pid())? - before;
+        if cell.is_marked {
+            server.unmark(&self.site)?;
+        }
+        let spent = Spent { loaded, settled };
+        Ok(Measure {
+            settle_s,
+            p50_us,
+            p99_us,
+            ..spent.per_request(cell, server.who, round, &tally)
+        })
+    }
+
+    fn raw(&self, cell: &Cell, seed: u64) -> Outcome<(Tally, f64, f64)> {
+        let count = fio::run(cell, &self.site.file(), self.site.size, (self.time, seed))?;
+        let elapsed = Duration::from_secs_f64(count.requests as f64 / count.rate.max(1.0));
+        let mut tally = Tally::of(count.requests, count.bytes_written, elapsed);
+        tally.flushes = count.requests.checked_div(cell.flush_every.into()).unwrap_or(0);
+        Ok((tally, count.p50_us, count.p99_us))
+    }
+
+    async fn load(&self, cell: &Cell, server: &mut Server, seed: u64) -> Outcome<Tally> {
+        let mut whole = Tally::default();
+        while whole.elapsed < self.time {
+            let mut client = server.connect().await?;
+            let mut plan = Plan::new(*cell, client.size, seed + whole.requests);
+            let limit = Limit {
+                time: self.time - whole.elapsed,
+                requests: plan.once().unwrap_or(u64::MAX),
+            };
+            whole.join(client.run(&mut plan, cell.depth, limit).await?);
+            client.disconnect().await?;
+            // Every place was written once: the next mark makes them first writes again.
+            if whole.elapsed < self.time && cell.is_marked {
+                server.mark(&self.site).await?;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Waits until the server has stopped working. Gives how long that took.
+    async fn settle(&self, server: &Server) -> Outcome<Duration> {
+        let pid = server.pid();
+        if pid.is_none() || server.who == Who::Null {
+            return Ok(Duration::ZERO);
+        }
+        let work = |reading: Reading| {
+            let bytes = reading.server_bytes_written + reading.server_bytes_read;
+            (bytes, reading.server_cpu_us / 20_000)
+        };
+        let mut waited = Duration::ZERO;
+        let mut quiet = Duration::ZERO;
+        let mut last = work(self.counters.read(pid)?);
+        while quiet < QUIET && waited < SETTLE_MAX {
+            tokio::time::sleep(QUIET / 5).await;
+            let now = work(self.counters.read(pid)?);
+            waited += QUIET / 5;
+            quiet = if now == last { quiet + QUIET / 5 } else { Duration::ZERO };
+            last = now;
+        }
+        Ok(waited.saturating_sub(quiet))
+    }
+}
+
+/// What was spent on a load, until its end and until the server had settled.
+struct Spent {
+    loaded: Reading,
+    settled: Reading,
+}
+
+impl Spent {
+    fn per_request(&self, cell: &Cell, who: Who, round: u32, tally: &Tally) -> Measure {
+        let per = |spent: u64, count: u64| {
+            if count == 0 { 0.0 } else { spent as f64 / count as f64 }
+        };
+        let (loaded, settled) = (&self.loaded, &self.settled);
+        let known = loaded.server_cpu_us + loaded.client_cpu_us;
+        let strangers = loaded.machine_cpu_us.saturating_sub(known) as f64 / 1e6;
+        let seconds = tally.elapsed.as_secs_f64();
+        Measure {
+            round,
+            who: who.name(),
+            cell: cell.name,
+            rate: tally.rate(),
+            requests: tally.requests,
+            bytes_written: tally.bytes_written,
+            p50_us: 0.0,
+            p99_us: 0.0,
+            stall_ms: tally.stall.as_secs_f64() * 1e3,
+            cpu_us: per(loaded.server_cpu_us, tally.requests),
+            cpu_after_us: per(settled.server_cpu_us, tally.requests),
+            server_bytes: per(settled.server_bytes_written, tally.bytes_written),
+            disk_bytes: per(settled.disk_bytes_written, tally.bytes_written),
+            disk_writes: per(settled.disk_writes, tally.requests),
+            disk_flushes: per(loaded.disk_flushes, tally.flushes),
+            strangers: strangers / seconds.max(1e-3),
+            settle_s: 0.0,
+        }
+    }
+}
