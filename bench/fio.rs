@@ -25,6 +25,17 @@ pub struct FioCount {
     pub p99_us: f64,
 }
 
+/// How much of a cell is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Where chance begins.
+    pub seed: u64,
+    /// After which time it ends.
+    pub time: Duration,
+    /// After how many requests it ends at the latest.
+    pub requests_max: u64,
+}
+
 /// Fills a file with random bytes.
 ///
 /// # Errors
@@ -39,12 +50,7 @@ pub fn fill(file: &Path, size: u64) -> Outcome<()> {
 ///
 /// # Errors
 /// Where `fio` is missing or fails.
-pub fn run(
-    cell: &Cell,
-    file: &Path,
-    size: u64,
-    (time, seed): (Duration, u64),
-) -> Outcome<FioCount> {
+pub fn run(cell: &Cell, file: &Path, size: u64, load: &Load) -> Outcome<FioCount> {
     let mut command = command(file, size);
     let pattern = match cell.pattern {
         Pattern::RandomRead => "randread",
@@ -54,14 +60,18 @@ pub fn run(
         Pattern::SequentialWrite => "write",
     };
     command.arg(format!("--rw={pattern}")).arg(format!("--bs={}", cell.len));
-    command.arg(format!("--iodepth={}", cell.depth)).arg(format!("--randseed={seed}"));
-    command.arg(format!("--runtime={}", time.as_secs_f64())).arg("--rwmixread=70");
+    command.arg(format!("--iodepth={}", cell.depth)).arg(format!("--randseed={}", load.seed));
+    command.arg(format!("--runtime={}", load.time.as_secs_f64())).arg("--rwmixread=70");
     if cell.flush_every > 0 {
         command.arg(format!("--fsync={}", cell.flush_every));
     }
-    match Plan::new(*cell, size, seed).once() {
-        Some(count) => command.arg(format!("--number_ios={count}")),
-        None => command.args(["--norandommap=1", "--time_based=1"]),
+    let once = Plan::new(*cell, size, load.seed).once();
+    if once.is_none() {
+        command.arg("--norandommap=1");
+    }
+    match once.unwrap_or(u64::MAX).min(load.requests_max) {
+        u64::MAX => command.arg("--time_based=1"),
+        count => command.arg(format!("--number_ios={count}")),
     };
     let said: Value = serde_json::from_str(&finished(command)?)?;
     let job = &said["jobs"][0];

@@ -10,6 +10,7 @@ use crate::client::Limit;
 use crate::contender::{Server, Site, Who};
 use crate::counters::{Counters, Reading};
 use crate::fio;
+use crate::house::now;
 use crate::plan::Plan;
 use crate::tally::Tally;
 
@@ -62,12 +63,16 @@ pub struct Method {
     pub counters: Counters,
     /// How long a cell runs.
     pub time: Duration,
+    /// And after how many requests it ends at the latest, so that short runs do the same work each time.
+    pub requests_max: fn(&Cell) -> u64,
 }
 
-/// A server that did nothing for so long has settled.
-const QUIET: Duration = Duration::from_millis(250);
+/// Tidemark takes up work that it put off once it was left alone for 0.4 s; who did nothing for longer
+/// than that has nothing left.
+const QUIET: Duration = Duration::from_millis(600);
+const LOOK: Duration = Duration::from_millis(50);
 /// And is not waited for any longer than this.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
+const SETTLE_MAX: Duration = Duration::from_secs(120);
 
 impl Method {
     /// Measures one cell of one round.
@@ -80,7 +85,6 @@ impl Method {
         if cell.is_marked {
             server.mark(&self.site).await?;
         }
-        self.settle(server).await?;
         let before = self.counters.read(server.pid())?;
         let (tally, p50_us, p99_us) = match server.who {
             Who::Raw => self.raw(cell, seed)?,
@@ -107,7 +111,8 @@ impl Method {
     }
 
     fn raw(&self, cell: &Cell, seed: u64) -> Outcome<(Tally, f64, f64)> {
-        let count = fio::run(cell, &self.site.file(), self.site.size, (self.time, seed))?;
+        let load = fio::Load { seed, time: self.time, requests_max: (self.requests_max)(cell) };
+        let count = fio::run(cell, &self.site.file(), self.site.size, &load)?;
         let elapsed = Duration::from_secs_f64(count.requests as f64 / count.rate.max(1.0));
         let mut tally = Tally::of(count.requests, count.bytes_written, elapsed);
         tally.flushes = count.requests.checked_div(cell.flush_every.into()).unwrap_or(0);
@@ -116,44 +121,47 @@ impl Method {
 
     async fn load(&self, cell: &Cell, server: &mut Server, seed: u64) -> Outcome<Tally> {
         let mut whole = Tally::default();
-        while whole.elapsed < self.time {
+        let requests_max = (self.requests_max)(cell);
+        while whole.elapsed < self.time && whole.requests < requests_max {
             let mut client = server.connect().await?;
             let mut plan = Plan::new(*cell, client.size, seed + whole.requests);
             let limit = Limit {
                 time: self.time - whole.elapsed,
-                requests: plan.once().unwrap_or(u64::MAX),
+                requests: plan.once().unwrap_or(u64::MAX).min(requests_max - whole.requests),
             };
             whole.join(client.run(&mut plan, cell.depth, limit).await?);
             client.disconnect().await?;
             // Every place was written once: the next mark makes them first writes again.
-            if whole.elapsed < self.time && cell.is_marked {
+            if cell.is_marked && whole.elapsed < self.time && whole.requests < requests_max {
                 server.mark(&self.site).await?;
             }
         }
         Ok(whole)
     }
 
-    /// Waits until the server has stopped working. Gives how long that took.
-    async fn settle(&self, server: &Server) -> Outcome<Duration> {
-        let pid = server.pid();
-        if pid.is_none() || server.who == Who::Null {
+    /// Waits until Tidemark has done what it put off. Gives how long that took. The others put off
+    /// nothing, once what they left in the page cache is synced.
+    ///
+    /// # Errors
+    /// Where it is gone, or does not come to an end.
+    pub async fn settle(&self, server: &Server) -> Outcome<Duration> {
+        if server.who != Who::Tidemark {
             return Ok(Duration::ZERO);
         }
-        let work = |reading: Reading| {
-            let bytes = reading.server_bytes_written + reading.server_bytes_read;
-            (bytes, reading.server_cpu_us / 20_000)
-        };
-        let mut waited = Duration::ZERO;
-        let mut quiet = Duration::ZERO;
-        let mut last = work(self.counters.read(pid)?);
-        while quiet < QUIET && waited < SETTLE_MAX {
-            tokio::time::sleep(QUIET / 5).await;
-            let now = work(self.counters.read(pid)?);
-            waited += QUIET / 5;
-            quiet = if now == last { quiet + QUIET / 5 } else { Duration::ZERO };
-            last = now;
+        let work = |reading: Reading| reading.server_bytes_written + reading.server_bytes_read;
+        let (start, mut last_work) = (now(), now());
+        let mut last = work(self.counters.read(server.pid())?);
+        while now() - last_work < QUIET {
+            tokio::time::sleep(LOOK).await;
+            let this = work(self.counters.read(server.pid())?);
+            if this != last {
+                (last, last_work) = (this, now());
+            }
+            if now() - start > SETTLE_MAX {
+                return Err("Tidemark goes on working for minutes after the load has ended".into());
+            }
         }
-        Ok(waited.saturating_sub(quiet))
+        Ok(last_work - start)
     }
 }
 

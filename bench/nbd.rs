@@ -12,14 +12,18 @@ use crate::{Outcome, Settings};
 /// # Errors
 /// Where one of them cannot be measured.
 pub async fn ask(settings: &Settings, site: Site) -> Outcome<Vec<Measure>> {
-    let method = Method { counters: Counters::of(&site.dir)?, time: settings.time(), site };
+    let requests_max = if settings.smoke { smoke_requests } else { |_: &Cell| u64::MAX };
+    let counters = Counters::of(&site.dir)?;
+    let method = Method { counters, time: settings.time(), requests_max, site };
     if !method.counters.has_disk() {
         eprintln!("note: the folder lies on no plain disk; its counters stay empty");
     }
     contender::prepare(&method.site)?;
     let mut servers = Vec::new();
     for who in Who::ALL.into_iter().filter(|who| settings.has_contender(who.name())) {
-        servers.push(Server::start(who, &method.site).await?);
+        let server = Server::start(who, &method.site).await?;
+        method.settle(&server).await?;
+        servers.push(server);
     }
     let mut measures = Vec::new();
     for round in 0..settings.rounds {
@@ -37,6 +41,16 @@ pub async fn ask(settings: &Settings, site: Site) -> Outcome<Vec<Measure>> {
         server.stop().await?;
     }
     Ok(measures)
+}
+
+/// What one cell of a smoke test takes: enough that what a cell costs by itself, a mark or a checkpoint,
+/// is small beside what its requests cost.
+fn smoke_requests(cell: &Cell) -> u64 {
+    match (cell.depth, cell.len) {
+        (1, _) => 1_000,
+        (_, 4096) => 16_000,
+        (_, len) => (64 << 20) / u64::from(len),
+    }
 }
 
 fn line(cell: &Cell, measure: &Measure) -> String {
