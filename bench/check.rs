@@ -15,7 +15,7 @@ struct Bound {
 }
 
 const fn bytes(cell: &'static str, most: f64) -> Bound {
-    Bound { cell, what: "bytes written per byte", of: |measure| measure.server_bytes, most }
+    Bound { cell, what: "bytes written per byte", of: |measure| measure.bytes, most }
 }
 
 const fn work(cell: &'static str, most: f64) -> Bound {

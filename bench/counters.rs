@@ -3,12 +3,16 @@
 use std::fs;
 use std::ops::Sub;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::Outcome;
+use crate::house::now;
 
 /// One reading of all counters. Subtracting an earlier one gives what happened between.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
+    /// When it was taken.
+    pub at: Duration,
     /// Processor time of the server, all threads, in microseconds.
     pub server_cpu_us: u64,
     /// Processor time of this program.
@@ -33,6 +37,7 @@ impl Sub for Reading {
     fn sub(self, earlier: Self) -> Self {
         let since = |now: u64, then: u64| now.saturating_sub(then);
         Self {
+            at: self.at.saturating_sub(earlier.at),
             server_cpu_us: since(self.server_cpu_us, earlier.server_cpu_us),
             client_cpu_us: since(self.client_cpu_us, earlier.client_cpu_us),
             machine_cpu_us: since(self.machine_cpu_us, earlier.machine_cpu_us),
@@ -78,6 +83,7 @@ impl Counters {
     /// Where the server is gone.
     pub fn read(&self, server: Option<u32>) -> Outcome<Reading> {
         let mut reading = Reading {
+            at: now(),
             client_cpu_us: self.process_cpu_us("self")?,
             machine_cpu_us: self.machine_cpu_us()?,
             ..Reading::default()

@@ -39,10 +39,12 @@ pub struct Measure {
     pub cpu_us: f64,
     /// The same with the work that it did afterwards.
     pub cpu_after_us: f64,
-    /// Bytes that the server sent to storage, by its process's counter, for each byte that the client
-    /// wrote; the work afterwards included.
+    /// Bytes that reached the disk for each byte that the client wrote, the work afterwards included: the
+    /// lower of the two counts that follow, since each of them can only be too high.
+    pub bytes: f64,
+    /// The same by the process's counter, which counts a whole folio of the page cache for each write.
     pub server_bytes: f64,
-    /// Bytes that the disk wrote for each byte that the client wrote. Strangers on the disk count too.
+    /// The same by the disk's counter, where strangers count too.
     pub disk_bytes: f64,
     /// Write requests of the disk for each request of the client.
     pub disk_writes: f64,
@@ -179,7 +181,9 @@ impl Spent {
         let (loaded, settled) = (&self.loaded, &self.settled);
         let known = loaded.server_cpu_us + loaded.client_cpu_us;
         let strangers = loaded.machine_cpu_us.saturating_sub(known) as f64 / 1e6;
-        let seconds = tally.elapsed.as_secs_f64();
+        let seconds = loaded.at.as_secs_f64();
+        let server_bytes = per(settled.server_bytes_written, tally.bytes_written);
+        let disk_bytes = per(settled.disk_bytes_written, tally.bytes_written);
         Measure {
             round,
             who: who.name(),
@@ -192,8 +196,9 @@ impl Spent {
             stall_ms: tally.stall.as_secs_f64() * 1e3,
             cpu_us: per(loaded.server_cpu_us, tally.requests),
             cpu_after_us: per(settled.server_cpu_us, tally.requests),
-            server_bytes: per(settled.server_bytes_written, tally.bytes_written),
-            disk_bytes: per(settled.disk_bytes_written, tally.bytes_written),
+            bytes: if who == Who::Raw { disk_bytes } else { server_bytes.min(disk_bytes) },
+            server_bytes,
+            disk_bytes,
             disk_writes: per(settled.disk_writes, tally.requests),
             disk_flushes: per(loaded.disk_flushes, tally.flushes),
             strangers: strangers / seconds.max(1e-3),

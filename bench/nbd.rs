@@ -55,7 +55,7 @@ fn smoke_requests(cell: &Cell) -> u64 {
 
 fn line(cell: &Cell, measure: &Measure) -> String {
     format!(
-        "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} {:4.2} flushes {:4.2} strangers {:4.2} settled {:.1} s",
+        "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} flushes {:4.2} strangers {:4.2} settled {:.1} s",
         measure.round,
         measure.cell,
         measure.who,
@@ -64,8 +64,7 @@ fn line(cell: &Cell, measure: &Measure) -> String {
         measure.p99_us,
         measure.cpu_us,
         measure.cpu_after_us,
-        measure.server_bytes,
-        measure.disk_bytes,
+        measure.bytes,
         measure.disk_flushes,
         measure.strangers,
         measure.settle_s,

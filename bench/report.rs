@@ -56,8 +56,8 @@ impl<'a> Report<'a> {
     }
 
     fn ratios(&self, who: Who, cell: &Cell, to_limit: impl Fn(u32) -> Option<f64>) -> Values {
-        let of_round = |measure: &&Measure| Some(measure.rate / to_limit(measure.round)?);
-        Values(self.of_cell(who, cell).filter_map(|measure| of_round(measure)).collect())
+        let of_round = |measure: &&'a Measure| Some(measure.rate / to_limit(measure.round)?);
+        Values(self.of_cell(who, cell).filter_map(of_round).collect())
     }
 
     /// The median ratio of a contender to L, where both were measured.
@@ -96,12 +96,8 @@ impl<'a> Report<'a> {
         text +=
             &self.table("The same, with the work afterwards", figure(|one| one.cpu_after_us, 1));
         text += &self.table(
-            "Bytes that the server wrote per byte of the client, work afterwards included",
-            figure(|one| one.server_bytes, 2),
-        );
-        text += &self.table(
-            "Bytes that the disk wrote per byte of the client (strangers included)",
-            figure(|one| one.disk_bytes, 2),
+            "Bytes that reached the disk per byte of the client, work afterwards included",
+            figure(|one| one.bytes, 2),
         );
         text += &self.table("Disk writes per request", figure(|one| one.disk_writes, 2));
         text += &self.table("Disk flushes per FLUSH", figure(|one| one.disk_flushes, 2));
