@@ -17,6 +17,8 @@ pub struct FioCount {
     pub rate: f64,
     /// Reads and writes.
     pub requests: u64,
+    /// Flushes.
+    pub flushes: u64,
     /// Bytes written.
     pub bytes_written: u64,
     /// Latency that half of the requests stay under, in microseconds.
@@ -83,6 +85,7 @@ pub fn run(cell: &Cell, file: &Path, size: u64, load: &Load) -> Outcome<FioCount
     Ok(FioCount {
         rate: sum("total_ios") as f64 * 1e3 / run_ms[0].max(run_ms[1]).max(1) as f64,
         requests: sum("total_ios"),
+        flushes: job["sync"]["total_ios"].as_u64().unwrap_or(0),
         bytes_written: write["io_bytes"].as_u64().unwrap_or(0),
         p50_us: latency("50.000000"),
         p99_us: latency("99.000000"),

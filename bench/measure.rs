@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::tally::Tally;
 
 /// What one cell on one contender gave.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Measure {
     /// The round, counted from 0.
     pub round: u32,
@@ -117,7 +117,7 @@ impl Method {
         let count = fio::run(cell, &self.site.file(), self.site.size, &load)?;
         let elapsed = Duration::from_secs_f64(count.requests as f64 / count.rate.max(1.0));
         let mut tally = Tally::of(count.requests, count.bytes_written, elapsed);
-        tally.flushes = count.requests.checked_div(cell.flush_every.into()).unwrap_or(0);
+        tally.flushes = count.flushes;
         Ok((tally, count.p50_us, count.p99_us))
     }
 

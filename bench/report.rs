@@ -28,6 +28,9 @@ impl Values {
     }
 }
 
+/// Processors that others may take before ratios of speed suffer.
+const QUIET_MOST: f64 = 0.3;
+
 /// All measurements of one question, to be looked up by round, contender and cell.
 pub struct Report<'a> {
     measures: BTreeMap<(&'a str, &'a str, u32), &'a Measure>,
@@ -72,7 +75,7 @@ impl<'a> Report<'a> {
 
     /// Everything as Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = self.goals();
+        let mut text = self.noise() + &self.goals();
         let ratio = |values: Values| {
             let (least, most) = values.spread();
             values.median().map(|median| format!("**{median:.2}** [{least:.2}-{most:.2}]"))
@@ -104,6 +107,17 @@ impl<'a> Report<'a> {
         text += &self.table("Seconds of work afterwards", figure(|one| one.settle_s, 1));
         text += &self.table("Processors kept busy by others", figure(|one| one.strangers, 2));
         text
+    }
+
+    fn noise(&self) -> String {
+        let strangers = Values(self.measures.values().map(|one| one.strangers).collect());
+        let busy = strangers.median().unwrap_or_default();
+        let worth = if busy > QUIET_MOST {
+            "a busy machine: counts and CPU hold, ratios of speed are rough"
+        } else {
+            "a quiet machine"
+        };
+        format!("- others kept {busy:.2} processors busy, by the median: {worth}\n")
     }
 
     fn goals(&self) -> String {
