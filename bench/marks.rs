@@ -14,7 +14,9 @@ use crate::api::Api;
 use crate::cell::{CELLS, Cell};
 use crate::client::Limit;
 use crate::contender::{Server, Site, VOLUME, Who};
+use crate::counters::Counters;
 use crate::house::now;
+use crate::measure::Method;
 use crate::plan::Plan;
 use crate::tally::{Tally, quantile};
 use crate::{Outcome, Settings};
@@ -60,6 +62,9 @@ pub struct MarkFigures {
 /// # Errors
 /// Where Tidemark fails.
 pub async fn ask(settings: &Settings, site: &Site) -> Outcome<MarkFigures> {
+    let counters = Counters::of(&site.dir)?;
+    let method =
+        Method { site: site.clone(), counters, time: settings.time(), requests_max: |_| u64::MAX };
     let mut server = Server::start(Who::Tidemark, site).await?;
     let api = Api::of(&site.state())?;
     let mut costs = Vec::new();
@@ -76,8 +81,9 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<MarkFigures> {
             held += 1;
             api.take_mark(VOLUME, &format!("held-{held}"))?;
         }
-        let time = settings.time();
-        let limit = Limit { time, requests: u64::MAX };
+        // What was put off while the marks were taken is not what they cost.
+        method.settle(&server).await?;
+        let limit = Limit { time: method.time, requests: u64::MAX };
         let mut read = run(&server, cell("read")?, 1, limit).await?;
         let marker = Marker::start(api.clone());
         let load = run(&server, cell("first")?, u64::from(held) + 2, limit).await?;
@@ -85,6 +91,7 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<MarkFigures> {
         costs.push(cost(held, &taken, &load, &mut read));
         eprintln!("{:?}", costs.last());
     }
+    method.settle(&server).await?;
     let views = views(settings, site, &server).await?;
     server.stop().await?;
     Ok(MarkFigures { costs, views })
