@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use base::size::ByteSize;
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::Site;
 use crate::report::Report;
@@ -128,7 +129,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(answer(arguments.question)),
+        Ok(runtime) => runtime.block_on(answer_unless_interrupted(arguments.question)),
         Err(error) => Err(error.into()),
     };
     match done {
@@ -137,6 +138,16 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An end by a signal is an error like others: what was started is stopped, and what was made is removed.
+async fn answer_unless_interrupted(question: Question) -> Outcome<()> {
+    let mut end = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = answer(question) => done,
+        _ = end.recv() => Err("told to end".into()),
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     }
 }
 
