@@ -10,7 +10,7 @@ SKIPPED=77
 
 STAGES=(tools format build lint test release kill nbd)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(crash scripts doc deny tour fuzz mail vm)
+NAMED_STAGES=(crash scripts doc deny tour fuzz mail vm bench)
 # What `--quick` leaves out.
 SLOW_STAGES=(kill)
 
@@ -102,6 +102,11 @@ stage_kill() { with_programs tests/peers/kill/run.sh --rounds "$(by_mode 50 2000
 
 about_nbd() { echo "the NBD server against its protocol and other people's clients"; }
 stage_nbd() { with_programs tests/peers/nbd/run.sh; }
+
+about_bench() { echo "every cell of the bench once, judged by what must hold on any machine"; }
+stage_bench() {
+    with_programs cargo run --quiet --release --package bench --locked -- nbd --smoke
+}
 
 about_tour() { echo "the README's tour, as written"; }
 stage_tour() { with_programs python3 tests/tour/tour.py; }

@@ -1,0 +1,131 @@
+//! What must hold on any machine, however busy: nobody is fast by not flushing, and figures that hardly
+//! move have not taken a large step.
+
+use crate::cell::{CELLS, Cell};
+use crate::contender::Who;
+use crate::measure::Measure;
+use crate::report::Report;
+
+/// A figure of Tidemark in a cell, and the most that it may be.
+struct Bound {
+    cell: &'static str,
+    what: &'static str,
+    of: fn(&Measure) -> f64,
+    most: f64,
+}
+
+const fn bytes(cell: &'static str, most: f64) -> Bound {
+    Bound { cell, what: "bytes written per byte", of: |measure| measure.bytes, most }
+}
+
+const fn work(cell: &'static str, most: f64) -> Bound {
+    let of = |measure: &Measure| measure.cpu_after_us;
+    Bound { cell, what: "CPU per request in us, work afterwards included", of, most }
+}
+
+/// Two to four times what was measured when they were written: a bound that fails was not missed by a
+/// little. The cells at QD1 write so little that a few bytes of strangers would decide.
+const BOUNDS: &[Bound] = &[
+    bytes("write", 4.0),
+    bytes("group", 5.0),
+    bytes("swrite", 4.0),
+    bytes("first", 7.0),
+    work("read", 60.0),
+    work("write", 80.0),
+    work("first", 160.0),
+];
+
+/// A server that answers FLUSH and does not flush is at 0; one flush of the disk can answer one FLUSH at
+/// a time at QD1, and strangers only add to it.
+const FLUSHES_LEAST: f64 = 0.9;
+
+/// What does not hold; nothing where all is well.
+pub fn complaints(report: &Report<'_>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let missing =
+        |who: Who, cell: &Cell| format!("{}: no measurement of {}", cell.name, who.name());
+    for cell in CELLS {
+        for who in Who::ALL.into_iter().filter(|who| who.runs(cell)) {
+            match report.figure(who, cell, |measure| measure.rate) {
+                Some(rate) if rate > 0.0 => {}
+                _ => complaints.push(missing(who, cell)),
+            }
+            let flushes = report.figure(who, cell, |measure| measure.disk_flushes);
+            let is_judged = cell.depth == 1 && who != Who::Null;
+            if let Some(flushes) = flushes.filter(|flushes| is_judged && *flushes < FLUSHES_LEAST) {
+                let (cell, who) = (cell.name, who.name());
+                complaints
+                    .push(format!("{cell}: {who} flushes the disk {flushes:.2} times a FLUSH"));
+            }
+        }
+        for bound in BOUNDS.iter().filter(|bound| bound.cell == cell.name) {
+            let figure = report.figure(Who::Tidemark, cell, bound.of);
+            if let Some(figure) = figure.filter(|figure| *figure > bound.most) {
+                let (cell, what, most) = (cell.name, bound.what, bound.most);
+                complaints.push(format!("{cell}: {what}: {figure:.2}, at most {most:.2}"));
+            }
+        }
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a round without a fault gives.
+    fn sound() -> Vec<Measure> {
+        let pairs = CELLS.iter().flat_map(|cell| Who::ALL.map(|who| (who, cell)));
+        let measured = pairs.filter(|(who, cell)| who.runs(cell));
+        let good = |(who, cell): (Who, &Cell)| Measure {
+            who: who.name(),
+            cell: cell.name,
+            rate: 1000.0,
+            disk_flushes: 1.0,
+            ..Measure::default()
+        };
+        measured.map(good).collect()
+    }
+
+    fn complaints_after(change: impl FnOnce(&mut Vec<Measure>)) -> Vec<String> {
+        let mut measures = sound();
+        change(&mut measures);
+        complaints(&Report::of(&measures))
+    }
+
+    fn one<'a>(measures: &'a mut [Measure], who: Who, cell: &str) -> &'a mut Measure {
+        let wanted = |one: &&mut Measure| one.who == who.name() && one.cell == cell;
+        measures.iter_mut().find(wanted).unwrap()
+    }
+
+    #[test]
+    fn a_sound_round_is_not_complained_about() {
+        assert_eq!(complaints_after(|_| ()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_cell_that_was_not_measured_is_complained_about() {
+        let found =
+            complaints_after(|all| all.retain(|one| one.cell != "sync" || one.who != "tidemark"));
+        assert_eq!(found, ["sync: no measurement of tidemark"]);
+    }
+
+    #[test]
+    fn a_flush_that_does_not_reach_the_disk_is_complained_about() {
+        for who in [Who::Tidemark, Who::NbdkitFile] {
+            let found = complaints_after(|all| one(all, who, "sync").disk_flushes = 0.1);
+            assert!(
+                matches!(&found[..], [only] if only.contains("flushes the disk 0.10")),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_large_step_is_complained_about() {
+        let found = complaints_after(|all| one(all, Who::Tidemark, "write").bytes = 4.5);
+        assert!(matches!(&found[..], [only] if only.contains("bytes written per byte: 4.50")));
+        let found = complaints_after(|all| one(all, Who::Tidemark, "read").cpu_after_us = 90.0);
+        assert!(matches!(&found[..], [only] if only.contains("CPU per request")), "{found:?}");
+    }
+}

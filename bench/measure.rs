@@ -1,0 +1,208 @@
+//! One measurement: a cell on a contender, with what it cost.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::cell::Cell;
+use crate::client::Limit;
+use crate::contender::{Server, Site, Who};
+use crate::counters::{Counters, Reading};
+use crate::fio;
+use crate::house::now;
+use crate::plan::Plan;
+use crate::tally::Tally;
+
+/// What one cell on one contender gave.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Measure {
+    /// The round, counted from 0.
+    pub round: u32,
+    /// The contender.
+    pub who: &'static str,
+    /// The cell.
+    pub cell: &'static str,
+    /// Reads and writes a second.
+    pub rate: f64,
+    /// Reads and writes.
+    pub requests: u64,
+    /// Bytes that the client wrote.
+    pub bytes_written: u64,
+    /// Latency that half of the requests stay under, in microseconds.
+    pub p50_us: f64,
+    /// Latency that 99 of 100 stay under.
+    pub p99_us: f64,
+    /// The longest time in which no write was answered, in milliseconds.
+    pub stall_ms: f64,
+    /// Processor time of the server for each request, while the load ran.
+    pub cpu_us: f64,
+    /// The same with the work that it did afterwards.
+    pub cpu_after_us: f64,
+    /// Bytes that reached the disk for each byte that the client wrote, the work afterwards included: the
+    /// lower of the two counts that follow, since each of them can only be too high.
+    pub bytes: f64,
+    /// The same by the process's counter, which counts a whole folio of the page cache for each write.
+    pub server_bytes: f64,
+    /// The same by the disk's counter, where strangers count too.
+    pub disk_bytes: f64,
+    /// Write requests of the disk for each request of the client.
+    pub disk_writes: f64,
+    /// Flushes of the disk for each flush of the client, while the load ran.
+    pub disk_flushes: f64,
+    /// Processors that others kept busy meanwhile, kernel threads among them.
+    pub strangers: f64,
+    /// How long the server went on working afterwards, in seconds.
+    pub settle_s: f64,
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Where.
+    pub site: Site,
+    /// The kernel's counters.
+    pub counters: Counters,
+    /// How long a cell runs.
+    pub time: Duration,
+    /// And after how many requests it ends at the latest, so that short runs do the same work each time.
+    pub requests_max: fn(&Cell) -> u64,
+}
+
+/// Tidemark takes up work that it put off once it was left alone for 0.4 s; who did nothing for longer
+/// than that has nothing left.
+const QUIET: Duration = Duration::from_millis(600);
+const LOOK: Duration = Duration::from_millis(50);
+/// And is not waited for any longer than this.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
+
+impl Method {
+    /// Measures one cell of one round.
+    ///
+    /// # Errors
+    /// Where the contender fails.
+    pub async fn measure(&self, cell: &Cell, server: &mut Server, round: u32) -> Outcome<Measure> {
+        let seed = u64::from(round) * 1000 + u64::from(cell.len) + cell.depth as u64;
+        server.sync(&self.site)?;
+        if cell.is_marked {
+            server.mark(&self.site).await?;
+        }
+        let before = self.counters.read(server.pid())?;
+        let (tally, p50_us, p99_us) = match server.who {
+            Who::Raw => self.raw(cell, seed)?,
+            _ => {
+                let mut tally = self.load(cell, server, seed).await?;
+                let latencies = (tally.latency_us(0.5), tally.latency_us(0.99));
+                (tally, latencies.0, latencies.1)
+            }
+        };
+        let loaded = self.counters.read(server.pid())? - before;
+        server.sync(&self.site)?;
+        let settle_s = self.settle(server).await?.as_secs_f64();
+        let settled = self.counters.read(server.pid())? - before;
+        if cell.is_marked {
+            server.unmark(&self.site)?;
+        }
+        let spent = Spent { loaded, settled };
+        Ok(Measure {
+            settle_s,
+            p50_us,
+            p99_us,
+            ..spent.per_request(cell, server.who, round, &tally)
+        })
+    }
+
+    fn raw(&self, cell: &Cell, seed: u64) -> Outcome<(Tally, f64, f64)> {
+        let load = fio::Load { seed, time: self.time, requests_max: (self.requests_max)(cell) };
+        let count = fio::run(cell, &self.site.file(), self.site.size, &load)?;
+        let elapsed = Duration::from_secs_f64(count.requests as f64 / count.rate.max(1.0));
+        let mut tally = Tally::of(count.requests, count.bytes_written, elapsed);
+        tally.flushes = count.flushes;
+        Ok((tally, count.p50_us, count.p99_us))
+    }
+
+    async fn load(&self, cell: &Cell, server: &mut Server, seed: u64) -> Outcome<Tally> {
+        let mut whole = Tally::default();
+        let requests_max = (self.requests_max)(cell);
+        while whole.elapsed < self.time && whole.requests < requests_max {
+            let mut client = server.connect().await?;
+            let mut plan = Plan::new(*cell, client.size, seed + whole.requests);
+            let limit = Limit {
+                time: self.time - whole.elapsed,
+                requests: plan.once().unwrap_or(u64::MAX).min(requests_max - whole.requests),
+            };
+            whole.join(client.run(&mut plan, cell.depth, limit).await?);
+            client.disconnect().await?;
+            // Every place was written once: the next mark makes them first writes again.
+            if cell.is_marked && whole.elapsed < self.time && whole.requests < requests_max {
+                server.mark(&self.site).await?;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Waits until Tidemark has done what it put off. Gives how long that took. The others put off
+    /// nothing, once what they left in the page cache is synced.
+    ///
+    /// # Errors
+    /// Where it is gone, or does not come to an end.
+    pub async fn settle(&self, server: &Server) -> Outcome<Duration> {
+        if server.who != Who::Tidemark {
+            return Ok(Duration::ZERO);
+        }
+        let work = |reading: Reading| reading.server_bytes_written + reading.server_bytes_read;
+        let (start, mut last_work) = (now(), now());
+        let mut last = work(self.counters.read(server.pid())?);
+        while now() - last_work < QUIET {
+            tokio::time::sleep(LOOK).await;
+            let this = work(self.counters.read(server.pid())?);
+            if this != last {
+                (last, last_work) = (this, now());
+            }
+            if now() - start > SETTLE_MAX {
+                return Err("Tidemark goes on working for minutes after the load has ended".into());
+            }
+        }
+        Ok(last_work - start)
+    }
+}
+
+/// What was spent on a load, until its end and until the server had settled.
+struct Spent {
+    loaded: Reading,
+    settled: Reading,
+}
+
+impl Spent {
+    fn per_request(&self, cell: &Cell, who: Who, round: u32, tally: &Tally) -> Measure {
+        let per = |spent: u64, count: u64| {
+            if count == 0 { 0.0 } else { spent as f64 / count as f64 }
+        };
+        let (loaded, settled) = (&self.loaded, &self.settled);
+        let known = loaded.server_cpu_us + loaded.client_cpu_us;
+        let strangers = loaded.machine_cpu_us.saturating_sub(known) as f64 / 1e6;
+        let seconds = loaded.at.as_secs_f64();
+        let server_bytes = per(settled.server_bytes_written, tally.bytes_written);
+        let disk_bytes = per(settled.disk_bytes_written, tally.bytes_written);
+        Measure {
+            round,
+            who: who.name(),
+            cell: cell.name,
+            rate: tally.rate(),
+            requests: tally.requests,
+            bytes_written: tally.bytes_written,
+            p50_us: 0.0,
+            p99_us: 0.0,
+            stall_ms: tally.stall.as_secs_f64() * 1e3,
+            cpu_us: per(loaded.server_cpu_us, tally.requests),
+            cpu_after_us: per(settled.server_cpu_us, tally.requests),
+            bytes: if who == Who::Raw { disk_bytes } else { server_bytes.min(disk_bytes) },
+            server_bytes,
+            disk_bytes,
+            disk_writes: per(settled.disk_writes, tally.requests),
+            disk_flushes: per(loaded.disk_flushes, tally.flushes),
+            strangers: strangers / seconds.max(1e-3),
+            settle_s: 0.0,
+        }
+    }
+}
