@@ -48,6 +48,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("io-uring", &["disk"]),
     ("jiff", &["control"]),
     ("libc", &["disk", "kernel-stubs"]),
+    ("mimalloc", &["tidemark"]),
     ("nix", &["disk", "kernel-stubs", "targets", "control", "tidemark"]),
     ("rustls", &["targets"]),
     ("rustls-pemfile", &["targets"]),
