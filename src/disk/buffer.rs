@@ -12,6 +12,7 @@ use std::sync::Arc;
 use base::units::{BLOCK_LEN, SECTOR_LEN};
 
 use crate::error::DiskError;
+use crate::spare;
 
 /// Bytes that one buffer may hold: 64 MiB, twice the largest payload of any protocol spoken here.
 pub const BUFFER_LEN_MAX: usize = 64 << 20;
@@ -44,6 +45,17 @@ impl Buffer {
     pub fn for_sectors(sectors: u64) -> Result<Self, DiskError> {
         let len = usize::try_from(sectors).ok().and_then(|n| n.checked_mul(SECTOR_LEN));
         Self::zeroed(len.unwrap_or(usize::MAX / SECTOR_LEN * SECTOR_LEN))
+    }
+
+    /// Memory of `len` bytes with anything in it, for whoever fills all of it.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeroed`].
+    pub fn to_fill(len: usize) -> Result<Self, DiskError> {
+        match spare::take(len) {
+            Some(memory) => Ok(Self { memory, len }),
+            None => Self::zeroed(len),
+        }
     }
 
     /// A copy of `bytes`.
@@ -95,7 +107,7 @@ fn layout_of(len: usize) -> Layout {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.len > 0 {
+        if self.len > 0 && !spare::put(self.memory, self.len) {
             // SAFETY: the memory came from the allocator with this very layout.
             unsafe { dealloc(self.memory.as_ptr(), layout_of(self.len)) }
         }
@@ -180,6 +192,16 @@ mod tests {
         assert!(matches!(Buffer::zeroed(100), Err(DiskError::Misaligned { len: 100 })));
         assert!(matches!(Buffer::zeroed(1 << 40), Err(DiskError::TooLarge { .. })));
         assert_eq!(Buffer::zeroed(0).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn memory_that_was_dropped_is_filled_again() {
+        let len = 12345 * SECTOR_LEN;
+        let mut buffer = Buffer::to_fill(len).unwrap();
+        buffer.fill(7);
+        drop(buffer);
+        assert!(Buffer::to_fill(len).unwrap().iter().all(|byte| *byte == 7));
+        assert!(Buffer::zeroed(len).unwrap().iter().all(|byte| *byte == 0));
     }
 
     #[test]

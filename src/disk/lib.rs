@@ -45,6 +45,7 @@ pub mod stats;
 
 mod adopt;
 mod relay;
+mod spare;
 mod sparse;
 
 use std::sync::Arc;

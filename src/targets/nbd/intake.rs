@@ -329,6 +329,8 @@ struct Gathered {
     unmade: usize,
     /// Bytes still to come.
     left: usize,
+    /// Whether they fill their sectors.
+    fills: bool,
 }
 
 impl Gathered {
@@ -340,6 +342,7 @@ impl Gathered {
             at: bytes.head(),
             unmade: in_memory(cover_len),
             left: in_memory(bytes.len),
+            fills: bytes.is_whole_sectors(),
         }
     }
 
@@ -348,7 +351,8 @@ impl Gathered {
         if is_full && self.left > 0 {
             self.at = if self.pieces.is_empty() { self.at } else { 0 };
             let len = self.unmade.min(PAYLOAD_PIECE_LEN);
-            self.pieces.push(Buffer::zeroed(len)?);
+            let piece = if self.fills { Buffer::to_fill(len) } else { Buffer::zeroed(len) };
+            self.pieces.push(piece?);
             self.unmade -= len;
         }
         let (at, left) = (self.at, self.left);
