@@ -36,6 +36,7 @@ pub mod contract;
 pub mod directory;
 pub mod error;
 pub mod file;
+pub mod gather;
 pub mod mem;
 pub mod request;
 pub mod shelf;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::units::{Extent, Run};
+use disk::gather::together;
 use disk::{DiskError, Durability, Keep, Payload};
 
 use crate::append::slice;
@@ -193,10 +194,10 @@ async fn flush_writes(
             _ => merged.push((extent, payloads)),
         }
     }
-    let answers: Vec<_> = merged
-        .into_iter()
-        .map(|(extent, payloads)| base.write(extent.start, payloads, Durability::Volatile))
-        .collect();
+    let write = |(extent, payloads): (Extent, Vec<Payload>)| {
+        base.write(extent.start, payloads, Durability::Volatile)
+    };
+    let answers: Vec<_> = together(|| merged.into_iter().map(write).collect());
     let mut outcome = Ok(());
     for answer in answers {
         let answer = answer.await;

@@ -13,6 +13,7 @@
 
 mod append;
 mod apply;
+mod aside;
 mod changed;
 mod checkpoint;
 mod checksum_table;

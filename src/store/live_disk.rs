@@ -14,6 +14,7 @@ use disk::{
 };
 
 use crate::append::{Change, What};
+use crate::aside::Read;
 use crate::checksum_table::Code;
 use crate::dirty::{Epochs, Source};
 use crate::event::Kind;
@@ -173,7 +174,7 @@ impl LiveDisk {
             slots: Mutex::new(Vec::new()),
         });
         let mut base = None;
-        let mut requests = Vec::new();
+        let (mut requests, mut long) = (Vec::new(), Vec::new());
         for (start, mut buffer, reply) in reads {
             let run = Extent::new(start, buffer.sectors()).cover();
             let way = if run.is_empty() {
@@ -202,13 +203,14 @@ impl LiveDisk {
                     let reply = Reply::new(Arc::clone(&sink) as Arc<dyn Answers>, ticket);
                     requests.push(Request { op: Op::Read { start, buffer }, reply });
                 }
-                Way::Long => slow_read(&self.pool, self.number, start, buffer, reply),
+                Way::Long => long.push(Read { start, buffer, reply }),
             }
         }
         if let (Some(volume), false) = (base, requests.is_empty()) {
             let volume: Arc<Volume> = volume;
             volume.base.submit(requests);
         }
+        self.pool.read_aside(self.number, Point::Live, long);
     }
 }
 
@@ -267,15 +269,6 @@ fn way_of_codes(codes: Vec<Code>, kind: &Kind) -> Way {
     }
 }
 
-fn slow_read(pool: &Arc<Pool>, number: u32, start: u64, buffer: Buffer, reply: Reply) {
-    let pool = Arc::clone(pool);
-    let runtime = pool.runtime.clone();
-    runtime.spawn(async move {
-        let read = pool.read_extent(number, Point::Live, start, buffer).await;
-        reply.send(read.map(Done::Read));
-    });
-}
-
 struct Slot {
     start: u64,
     codes: Vec<Code>,
@@ -325,7 +318,8 @@ impl Answers for BaseReads {
         {
             slot.reply.send(Ok(Done::Read(buffer)));
         } else {
-            slow_read(&self.pool, self.number, slot.start, buffer, slot.reply);
+            let again = Read { start: slot.start, buffer, reply: slot.reply };
+            self.pool.read_aside(self.number, Point::Live, vec![again]);
         }
     }
 }

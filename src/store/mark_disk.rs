@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use disk::{Disk, DiskError, Done, Geometry, Op, Request};
 
+use crate::aside::Read;
 use crate::image::Point;
 use crate::live_disk::PHYSICAL_BLOCK_LEN;
 use crate::pool::Pool;
@@ -37,21 +38,17 @@ impl Disk for MarkDisk {
 
     fn submit(&self, batch: Vec<Request>) {
         let (number, point) = (self.number, Point::Mark(self.sequence));
+        let mut reads = Vec::new();
         for Request { op, reply } in batch {
             if let Some(extent) = op.extent().filter(|extent| !extent.fits(self.sectors)) {
                 reply.send(Err(DiskError::OutOfBounds { extent, capacity: self.sectors }));
                 continue;
             }
-            let pool = Arc::clone(&self.pool);
             match op {
                 Op::Read { buffer, .. } if buffer.is_empty() => reply.send(Ok(Done::Read(buffer))),
-                Op::Read { start, buffer } => {
-                    self.pool.runtime.spawn(async move {
-                        let read = pool.read_extent(number, point, start, buffer).await;
-                        reply.send(read.map(Done::Read));
-                    });
-                }
+                Op::Read { start, buffer } => reads.push(Read { start, buffer, reply }),
                 Op::Map { extent } => {
+                    let pool = Arc::clone(&self.pool);
                     self.pool.runtime.spawn(async move {
                         let map = pool.map_extent(number, point, extent).await;
                         reply.send(map.map(Done::Mapped));
@@ -63,5 +60,6 @@ impl Disk for MarkDisk {
                 }
             }
         }
+        self.pool.read_aside(number, point, reads);
     }
 }

@@ -10,6 +10,7 @@
 //! something false of the other's mark, so no power cut may part them: they go into one chunk.
 
 use base::units::{BLOCK_LEN, Run, SECTORS_PER_BLOCK};
+use disk::gather::together;
 use disk::{Buffer, DiskError, Payload};
 
 use crate::apply::Step;
@@ -168,10 +169,8 @@ impl Pool {
         volume: &Volume,
         jobs: Vec<Job>,
     ) -> Result<Vec<Preserve>, StoreError> {
-        let reads: Vec<_> = jobs
-            .iter()
-            .map(|job| matches!(job.old, Old::Base(_)).then(|| volume.read_base(job.run)))
-            .collect();
+        let read = |job: &Job| matches!(job.old, Old::Base(_)).then(|| volume.read_base(job.run));
+        let reads: Vec<_> = together(|| jobs.iter().map(read).collect());
         let mut items = Vec::new();
         for (job, read) in jobs.iter().zip(reads) {
             match (&job.old, read) {

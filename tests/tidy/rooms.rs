@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("comfy-table", &["tidemark"]),
     ("crc32c", &["base"]),
     ("fuser", &["kernel-stubs"]),
+    ("futures-util", &["store"]),
     ("getrandom", &["base"]),
     ("hyper", &["tidemark"]),
     ("hyper-util", &["api", "tidemark"]),

@@ -9,7 +9,6 @@
 mod reaper;
 mod ring;
 
-use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backing::Backing;
@@ -17,6 +16,7 @@ use super::engine::{Engine, Outstanding, aside, send};
 use super::transfer::Plan;
 use crate::answer::{Answer, Done, Reply};
 use crate::error::DiskError;
+use crate::gather::{self, Holding};
 use crate::request::Request;
 use reaper::Reaper;
 use ring::Ring;
@@ -52,22 +52,19 @@ impl Shared {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Collects what the kernel has done, and sends the answers. What they lead to on this ring is told to
-    /// the kernel at once when all are sent.
-    fn reap(&self) {
+    /// Tells the kernel what was started, collects what it has done, and sends the answers; what they lead
+    /// to is told to the kernel at once when all are sent.
+    fn turn(&self) {
         let answers = {
             let mut ring = self.ring();
+            ring.enter();
             ring.reap();
             ring.enter();
             ring.take_answers()
         };
-        if answers.is_empty() {
-            return;
+        if !answers.is_empty() {
+            gather::together(|| send(answers));
         }
-        let gathering = Gathering::begin(self);
-        send(answers);
-        drop(gathering);
-        self.ring().enter();
     }
 
     /// Waits for everything the kernel has, and takes nothing more.
@@ -78,27 +75,9 @@ impl Shared {
     }
 }
 
-thread_local! {
-    /// The ring whose answers this thread is sending.
-    static GATHERING: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
-}
-
-/// While it lives, requests of this thread to one ring gather, to be told to the kernel together.
-struct Gathering(*const Shared);
-
-impl Gathering {
-    fn begin(shared: &Shared) -> Self {
-        Self(GATHERING.replace(std::ptr::from_ref(shared)))
-    }
-
-    fn is_on(shared: &Shared) -> bool {
-        std::ptr::eq(GATHERING.get(), shared)
-    }
-}
-
-impl Drop for Gathering {
-    fn drop(&mut self) {
-        GATHERING.set(self.0);
+impl Holding for Shared {
+    fn let_go(&self) {
+        self.turn();
     }
 }
 
@@ -119,6 +98,15 @@ impl Uring {
     }
 }
 
+impl Uring {
+    /// Tells the kernel about what was started: now, or at the end of the gathering that is open.
+    fn go(&self) {
+        if !gather::holds_back(&self.shared) {
+            self.shared.turn();
+        }
+    }
+}
+
 impl Engine for Uring {
     fn backing(&self) -> &Backing {
         &self.shared.backing
@@ -133,31 +121,20 @@ impl Engine for Uring {
         for request in plan.others {
             aside(Arc::clone(&self) as Arc<dyn Engine>, request);
         }
-        let answers = {
+        {
             let mut ring = self.shared.ring();
             for reply in plan.flushes {
                 ring.flush(reply, Done::Flushed);
             }
             plan.transfers.into_iter().for_each(|transfer| ring.transfer(transfer));
-            if !Gathering::is_on(&self.shared) {
-                ring.enter();
-                ring.reap();
-                ring.enter();
-            }
-            ring.take_answers()
-        };
+        }
         send(plan.answers);
-        send(answers);
+        self.go();
     }
 
     fn flush_then(self: Arc<Self>, reply: Reply, done: Done) {
-        let answers = {
-            let mut ring = self.shared.ring();
-            ring.flush(reply, done);
-            ring.enter();
-            ring.take_answers()
-        };
-        send(answers);
+        self.shared.ring().flush(reply, done);
+        self.go();
     }
 
     fn close(&self) {

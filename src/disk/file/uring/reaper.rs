@@ -79,7 +79,7 @@ impl Work {
         let _ = self.event.read();
         match self.shared.upgrade() {
             Some(shared) if !self.is_stopped.load(Ordering::Acquire) => {
-                shared.reap();
+                shared.turn();
                 true
             }
             _ => false,
