@@ -9,6 +9,7 @@
 mod corpus;
 mod crash;
 mod daemon;
+mod faults;
 mod model;
 mod oracle;
 mod tidy;
