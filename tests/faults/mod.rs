@@ -4,4 +4,9 @@
 //! Short runs are tests of their own here; long ones have their tests in `crash`, where release code runs
 //! them, and call in here.
 
+pub mod corruption;
+pub mod full;
+mod judge;
+pub mod nth;
+#[cfg(test)]
 mod scrub;
