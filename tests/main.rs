@@ -11,6 +11,7 @@ mod corpus;
 mod crash;
 mod daemon;
 mod faults;
+mod golden;
 mod model;
 mod oracle;
 mod tidy;
