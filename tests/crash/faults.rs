@@ -2,9 +2,13 @@
 
 use crate::faults::{corruption, full, nth};
 
+fn is_night() -> bool {
+    super::points_wanted() >= 1_000_000
+}
+
 /// Corruptions that must be detected: ten thousand by day, ten times as many by night.
 fn corruptions_wanted() -> u64 {
-    if super::points_wanted() >= 1_000_000 { 100_000 } else { 10_000 }
+    if is_night() { 100_000 } else { 10_000 }
 }
 
 #[test]
@@ -19,5 +23,5 @@ fn every_single_request_may_fail() {
 
 #[test]
 fn a_shelf_may_be_full_at_any_moment() {
-    full::every_capacity(1);
+    full::every_capacity(if is_night() { 1 } else { 3 });
 }
