@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
+mod contract;
 mod corpus;
 mod crash;
 mod daemon;
+mod faults;
+mod golden;
 mod model;
 mod oracle;
 mod tidy;

@@ -101,7 +101,8 @@ impl History {
         run: Run,
         sequence: u64,
     ) -> Result<Vec<(Key, Place)>, DiskError> {
-        let hits = self.map.lookup_run(run, sequence).await.map_err(MapError::into_disk)?;
+        let found = self.map.lookup_run(run, sequence).await;
+        let hits = found.map_err(|error| error.into_medium(run))?;
         Ok(hits.into_iter().map(|hit| (Key::new(hit.block, hit.sequence), hit.place)).collect())
     }
 
@@ -119,7 +120,7 @@ impl History {
         let mut from = from;
         loop {
             let part = self.map.scan(from, sequences.clone(), limit).await;
-            let part = part.map_err(MapError::into_disk)?;
+            let part = part.map_err(|error| error.into_medium(Run::new(from, 1)))?;
             let mut blocks: Vec<u64> = part.hits.iter().map(|hit| hit.block).collect();
             blocks.dedup();
             match part.next {
@@ -129,7 +130,7 @@ impl History {
         }
     }
 
-    /// The entries of blocks from `from` on, at most about `limit`, and where to go on.
+    /// All entries of at most about `limit` blocks from `from` on, and where to go on.
     ///
     /// # Errors
     /// What the disks say.
@@ -138,9 +139,19 @@ impl History {
         from: u64,
         limit: usize,
     ) -> Result<(Vec<(Key, Place)>, Option<u64>), DiskError> {
-        let part = self.map.scan(from, 0..u64::MAX, limit).await.map_err(MapError::into_disk)?;
-        let entries = part.hits.iter().map(|hit| (Key::new(hit.block, hit.sequence), hit.place));
-        Ok((entries.collect(), part.next))
+        let part = self.map.scan(from, 0..u64::MAX, limit).await;
+        let part = part.map_err(|error| error.into_medium(Run::new(from, 1)))?;
+        let mut entries = Vec::new();
+        for hit in part.hits {
+            // The scan tells the first entry of each block; those of newer marks come after it.
+            let mut next = Some((hit.sequence, hit.place));
+            while let Some((sequence, place)) = next {
+                entries.push((Key::new(hit.block, sequence), place));
+                let found = self.map.lookup(hit.block, sequence.saturating_add(1)).await;
+                next = found.map_err(|error| error.into_medium(Run::new(hit.block, 1)))?;
+            }
+        }
+        Ok((entries, part.next))
     }
 
     /// The blocks behind entries.
@@ -265,13 +276,11 @@ impl History {
 }
 
 impl MapError {
-    fn into_disk(self) -> DiskError {
+    /// As a front door tells it: what these blocks held cannot be told.
+    fn into_medium(self, asked: Run) -> DiskError {
         match self {
-            Self::Disk(error) => error,
-            other => DiskError::Medium {
-                extent: base::units::Extent::new(0, 0),
-                why: other.to_string().into(),
-            },
+            Self::Disk(DiskError::Closed) => DiskError::Closed,
+            other => DiskError::Medium { extent: asked.extent(), why: other.to_string().into() },
         }
     }
 }

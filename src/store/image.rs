@@ -359,7 +359,14 @@ impl Pool {
             out.fill(0);
             return Ok(());
         };
-        let payloads = self.journal_payloads(*position, piece.run.blocks).await?;
+        let damaged = |why: &str| {
+            Trouble::Failed(DiskError::Medium { extent: piece.run.extent(), why: why.into() })
+        };
+        let payloads = match self.journal_payloads(*position, piece.run.blocks).await {
+            Ok(payloads) => payloads,
+            Err(DiskError::Closed) => return Err(DiskError::Closed.into()),
+            Err(error) => return Err(damaged(&format!("the journal cannot be read: {error}"))),
+        };
         let mut at = 0;
         for payload in payloads {
             out[at..at + payload.len()].copy_from_slice(&payload);
@@ -375,8 +382,7 @@ impl Pool {
         if core.ring.tail > *position {
             return Err(Trouble::Moved);
         }
-        let why = "the journal does not hold what was written to it".into();
-        Err(Trouble::Failed(DiskError::Medium { extent: piece.run.extent(), why }))
+        Err(damaged("the journal does not hold what was written to it"))
     }
 
     /// The payloads of contiguous blocks of the journal, from memory or from its disk. Not checked.

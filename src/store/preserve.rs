@@ -217,6 +217,9 @@ impl Pool {
                 return Ok(items);
             }
             Err(error) if is_unreadable(&error) => {
+                if let Some(block) = read_again(volume, job.run, codes).await? {
+                    return Ok(contents(job.run, job.mark, &block).collect());
+                }
                 self.warn_damaged(volume.number, job.run, &error.to_string());
                 return Ok(flags(job.run, job.mark, &Content::Damaged).collect());
             }
@@ -227,6 +230,10 @@ impl Pool {
             let block = &read[index * BLOCK_LEN..(index + 1) * BLOCK_LEN];
             if first_misfit(&[*code], block).is_some() {
                 let one = Run::new(item.key.block, 1);
+                if let Some(block) = read_again(volume, one, &[*code]).await? {
+                    item.content = Content::Data(block);
+                    continue;
+                }
                 self.warn_damaged(volume.number, one, "its content does not fit its checksum");
                 item.content = Content::Damaged;
             }
@@ -277,6 +284,18 @@ impl Pool {
         );
         core.warnings.insert(format!("damaged {name}"), text);
     }
+}
+
+/// A block that could not be read, or was read wrong, where a second reading finds it sound: what is
+/// preserved as damaged stays so, even if only the reading failed.
+async fn read_again(
+    volume: &Volume,
+    one: Run,
+    codes: &[Code],
+) -> Result<Option<Payload>, DiskError> {
+    let Ok(read) = volume.read_base(one).await else { return Ok(None) };
+    let block = whole_blocks(read, one)?;
+    Ok(first_misfit(codes, &block).is_none().then_some(block))
 }
 
 fn flags(run: Run, sequence: u64, content: &Content) -> impl Iterator<Item = Preserve> {

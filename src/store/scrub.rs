@@ -155,15 +155,31 @@ impl Pool {
             if !matches!(code, Code::Data(_)) {
                 continue;
             }
-            let mut block = vec![0; base::units::BLOCK_LEN];
-            let outcome = self.read_run(volume.number, Point::Live, one, &mut block).await;
-            if let Err(error) = outcome {
+            if let Some(why) = self.trouble_reading(volume.number, one).await {
                 let place = format!("the base of {name}");
-                let why = error.to_string();
                 push(report, ScrubFinding { place, extent: one.extent(), why });
             }
         }
         Ok(())
+    }
+
+    /// Why a block cannot be read now or at some mark, where it cannot: marks read the base also of
+    /// blocks whose live contents are still in the journal.
+    async fn trouble_reading(&self, number: u32, one: Run) -> Option<String> {
+        let marks: Vec<u64> = {
+            let core = self.lock();
+            core.registry.get(number).map_or(Vec::new(), |e| e.marks.keys().copied().collect())
+        };
+        let points = std::iter::once(Point::Live).chain(marks.into_iter().map(Point::Mark));
+        let mut block = vec![0; base::units::BLOCK_LEN];
+        for point in points {
+            match self.read_run(number, point, one, &mut block).await {
+                // A mark may have gone meanwhile.
+                Ok(()) | Err(DiskError::Closed | DiskError::OutOfBounds { .. }) => {}
+                Err(error) => return Some(error.to_string()),
+            }
+        }
+        None
     }
 
     async fn scrub_history(
@@ -178,12 +194,15 @@ impl Pool {
             let (entries, next) = volume.history.entries(from, SCRUB_ENTRIES).await?;
             progress.total.fetch_add(entries.len() as u64, Ordering::Relaxed);
             report.blocks_read += entries.len() as u64;
-            for (key, why) in volume.history.check_many(&entries).await {
-                if !self.is_needed(volume, key.block, key.sequence).await? {
-                    continue;
+            for some in entries.chunks(SCRUB_ENTRIES) {
+                for (key, why) in volume.history.check_many(some).await {
+                    if !self.is_needed(volume, key.block, key.sequence).await? {
+                        continue;
+                    }
+                    let place = format!("what marks of {name} keep, sequence {}", key.sequence);
+                    let extent = Run::new(key.block, 1).extent();
+                    push(report, ScrubFinding { place, extent, why });
                 }
-                let place = format!("what marks of {name} keep, sequence {}", key.sequence);
-                push(report, ScrubFinding { place, extent: Run::new(key.block, 1).extent(), why });
             }
             progress.step(entries.len() as u64)?;
             match next {

@@ -115,8 +115,11 @@ pub async fn write(disk: &AnyDisk, superblock: &Superblock) -> Result<(), StoreE
 /// The newest valid copy.
 ///
 /// # Errors
-/// `ForeignPool` where neither is valid; what the disk says where neither can be read.
+/// `ForeignPool` where neither is valid; `Damaged` where its disk lost its end.
 pub async fn read(disk: &AnyDisk) -> Result<Superblock, StoreError> {
+    if disk.geometry().sectors < 2 * SECTORS_PER_BLOCK {
+        return Err(StoreError::Damaged("the superblock is shorter than it was made".to_owned()));
+    }
     let mut newest: Option<Superblock> = None;
     let mut why = String::new();
     for copy in 0..2 {

@@ -6,8 +6,10 @@
 
 mod create;
 mod cut;
+mod faults;
 mod long;
 mod short;
+mod together;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

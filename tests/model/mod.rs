@@ -1,6 +1,7 @@
 //! The store held against the oracle without any fault: every image, block by block, all the way.
 
 mod huge;
+mod marks;
 
 use base::rng::{Rng, SeededRng};
 use disk::sim::SimWorld;

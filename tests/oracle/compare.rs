@@ -21,22 +21,28 @@ pub async fn difference(rig: &Rig, model: &Model) -> Option<String> {
         if let Some(what) = difference_in(&live, &volume.live).await {
             return Some(format!("{name}, live: {what}"));
         }
-        for (mark, image) in &volume.marks {
+        for mark in volume.marks.keys() {
             let of = MarkRef { volume: name.clone(), mark: mark.clone() };
-            let disk = match rig.pool.disk(&DiskRef::Mark(of)) {
-                Ok(disk) => disk,
-                Err(error) => return Some(format!("{name}@{mark}: {error}")),
-            };
-            if let Some(what) = difference_in(&disk, image).await {
-                return Some(format!("{name}@{mark}: {what}"));
+            if let Some(what) = mark_difference(rig, model, &of).await {
+                return Some(what);
             }
         }
     }
     None
 }
 
+/// The same of one mark.
+pub async fn mark_difference(rig: &Rig, model: &Model, mark: &MarkRef) -> Option<String> {
+    let disk = match rig.pool.disk(&DiskRef::Mark(mark.clone())) {
+        Ok(disk) => disk,
+        Err(error) => return Some(format!("{mark}: {error}")),
+    };
+    let image = &model.volumes[&mark.volume].marks[&mark.mark];
+    difference_in(&disk, image).await.map(|what| format!("{mark}: {what}"))
+}
+
 /// Whether the pool has the volumes, views and marks of the model and no others.
-fn difference_in_names(rig: &Rig, model: &Model) -> Option<String> {
+pub fn difference_in_names(rig: &Rig, model: &Model) -> Option<String> {
     let mut there: Vec<_> = rig.pool.volumes().into_iter().map(|v| (v.name, false)).collect();
     there.extend(rig.pool.views().into_iter().map(|v| (v.name, true)));
     there.sort();

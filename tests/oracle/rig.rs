@@ -27,6 +27,9 @@ pub enum Outcome {
     Unknown,
 }
 
+/// Sectors that one operation may number.
+const TAGS_PER_OP: u64 = 64 * 8;
+
 /// A pool beside its model.
 pub struct Rig {
     /// The pool.
@@ -35,6 +38,14 @@ pub struct Rig {
     pub model: Model,
     machine: SimWorld,
     tag: u64,
+}
+
+/// What a pool is opened with.
+pub struct Setup {
+    /// Its options.
+    pub options: PoolOptions,
+    /// Where time and chance come from.
+    pub world: World,
 }
 
 /// Small structures, so that little work meets every edge.
@@ -75,8 +86,19 @@ impl Rig {
 
     /// Opens the pool of a machine that should hold what `model` says.
     pub async fn open(machine: &SimWorld, seed: u64, model: Model) -> Result<Self, StoreError> {
+        let setup = Setup { options: options(), world: world(seed ^ 0x5eed) };
+        Self::open_in(setup, machine, seed, model).await
+    }
+
+    /// The same with other options, and with a clock and chance of the caller's.
+    pub async fn open_in(
+        setup: Setup,
+        machine: &SimWorld,
+        seed: u64,
+        model: Model,
+    ) -> Result<Self, StoreError> {
         let shelf: Arc<dyn Shelf> = machine.shelf();
-        let pool = Pool::open(shelf, options(), world(seed ^ 0x5eed)).await?;
+        let pool = Pool::open(shelf, setup.options, setup.world).await?;
         let machine = machine.clone();
         Ok(Self { pool, model, machine, tag: 1 + seed % 1000 * 1_000_000 })
     }
@@ -84,20 +106,40 @@ impl Rig {
     /// Carries an operation out on the pool, and on the model where it was done or may be: the caller
     /// keeps the model from before for what may not.
     pub async fn apply(&mut self, op: &Op) -> Outcome {
-        let tag = self.tag;
-        self.tag += 64 * 8;
-        self.make_room().await;
-        let done = self.carry_out(op, tag).await;
-        let outcome = match done {
+        match self.try_apply(op).await {
             Ok(outcome) => outcome,
-            Err(_) if self.machine.is_off() => Outcome::Unknown,
             Err(error) => {
                 assert!(is_refusal(&error), "{op:?}: {error}");
-                return Outcome::Refused;
+                Outcome::Refused
             }
+        }
+    }
+
+    /// The same on disks that may fail: an error leaves the model as it was, and it is for the caller to
+    /// say what else the pool may hold.
+    pub async fn try_apply(&mut self, op: &Op) -> Result<Outcome, StoreError> {
+        let tag = self.next_tag();
+        self.make_room().await;
+        let outcome = match self.carry_out(op, tag).await {
+            Ok(outcome) => outcome,
+            Err(_) if self.machine.is_off() => Outcome::Unknown,
+            Err(error) => return Err(error),
         };
         apply_to(&mut self.model, op, tag);
-        outcome
+        Ok(outcome)
+    }
+
+    /// The model as it is if an operation that failed was done all the same. To be asked before the next
+    /// operation.
+    pub fn model_if_done(&self, op: &Op) -> Model {
+        let mut model = self.model.clone();
+        apply_to(&mut model, op, self.tag - TAGS_PER_OP);
+        model
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.tag += TAGS_PER_OP;
+        self.tag - TAGS_PER_OP
     }
 
     /// Does what the background task would, which does not run here, before the journal is full and a
@@ -162,7 +204,11 @@ impl Rig {
             Op::Promote { view } => {
                 pool.promote_view(view).await?;
                 while pool.view(view).is_ok() {
-                    pool.upkeep_step().await?;
+                    let goes_on = pool.upkeep_step().await?;
+                    if !goes_on && pool.view(view).is_ok() {
+                        let why = "the promotion waits for a volume that has stopped";
+                        return Err(StoreError::Poisoned(why.into()));
+                    }
                 }
                 Ok(Outcome::Stable)
             }
@@ -240,7 +286,7 @@ fn safety_name(
 }
 
 /// Whether an error says that nothing was changed.
-fn is_refusal(error: &StoreError) -> bool {
+pub fn is_refusal(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Busy { .. }

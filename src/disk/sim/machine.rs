@@ -80,6 +80,8 @@ pub(super) struct Machine {
     silenced: Vec<Reply>,
     pub(super) outbox: Vec<Outgoing>,
     pub(super) faults: Vec<Fault>,
+    /// How often a fault struck.
+    pub(super) struck: u64,
     pub(super) capacity: Option<u64>,
     trace: Trace,
 }
@@ -104,6 +106,7 @@ impl Machine {
             silenced: Vec::new(),
             outbox: Vec::new(),
             faults: Vec::new(),
+            struck: 0,
             capacity: None,
             trace: Trace::default(),
         }
@@ -218,7 +221,10 @@ impl Machine {
         extent: Option<Extent>,
     ) -> Option<What> {
         let (name, rng) = (&self.media[disk].name, &self.rng);
-        self.faults.iter_mut().find_map(|fault| fault.strikes(name, kind, extent, rng))
+        let strikes =
+            self.faults.iter_mut().find_map(|fault| fault.strikes(name, kind, extent, rng));
+        self.struck += u64::from(strikes.is_some());
+        strikes
     }
 
     /// Bytes free and in all; without a capacity as much as anyone may want.

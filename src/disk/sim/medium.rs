@@ -6,7 +6,7 @@ use base::units::{Extent, SECTOR_LEN};
 
 use super::change::Change;
 use super::loss::Fate;
-use crate::request::Durability;
+use crate::request::{Durability, Keep};
 use crate::sparse::Sparse;
 
 /// Names a change of one medium: its place in the order in which they were carried out.
@@ -112,6 +112,15 @@ impl Medium {
     pub(super) fn plant(&mut self, start: u64, bytes: &[u8]) {
         self.now.write(start, bytes);
         self.stable.write(start, bytes);
+    }
+
+    /// Makes it shorter behind everyone's back.
+    pub(super) fn truncate(&mut self, sectors: u64) {
+        let gone = Extent::new(sectors, self.sectors.saturating_sub(sectors));
+        for sparse in [&mut self.now, &mut self.stable] {
+            sparse.zero(gone, Keep::Nothing);
+        }
+        self.sectors = self.sectors.min(sectors);
     }
 
     /// Inverts the bits of `mask`, whole sectors, in what is stable and in what reads see.

@@ -83,6 +83,11 @@ impl SimWorld {
         self.lock().faults.clear();
     }
 
+    /// How often a fault struck so far.
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
     /// How many steps were taken.
     pub fn steps(&self) -> u64 {
         self.lock().steps
@@ -198,6 +203,14 @@ impl SimWorld {
     /// Where there is no such disk.
     pub fn plant(&self, disk: &str, start: u64, bytes: &[u8]) {
         named(&mut self.lock(), disk).plant(start, bytes);
+    }
+
+    /// Makes a disk shorter behind everyone's back: what lay past its new end is gone for good.
+    ///
+    /// # Panics
+    /// Where there is no such disk.
+    pub fn truncate(&self, disk: &str, sectors: u64) {
+        named(&mut self.lock(), disk).truncate(sectors);
     }
 
     /// What reads of a disk would see, without a request and without faults.
