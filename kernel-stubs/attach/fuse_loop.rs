@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "prctl has no safe form")]
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -236,13 +236,24 @@ fn take_down(session: BackgroundSession, dir: &Path) -> Result<(), AttachError> 
     match umount2(dir, MntFlags::UMOUNT_NOFOLLOW) {
         // Somebody unmounted it already.
         Ok(()) | Err(nix::errno::Errno::EINVAL) => {
-            session.join().map_err(|e| AttachError::io("end FUSE on", dir, e))
+            ended(session.join()).map_err(|e| AttachError::io("end FUSE on", dir, e))
         }
         // Somebody looks at the directory. The device is gone, so nothing is lost by letting them; the
         // threads end when they leave.
         Err(nix::errno::Errno::EBUSY) => umount2(dir, MntFlags::MNT_DETACH)
             .map_err(|e| AttachError::io("unmount FUSE from", dir, e)),
         Err(e) => Err(AttachError::io("unmount FUSE from", dir, e)),
+    }
+}
+
+/// How a session that was unmounted ended.
+///
+/// The kernel tells late and of its own accord that the file was closed. A thread that takes this in at the
+/// moment of the unmounting is told that the connection was aborted, which here is the end like any other.
+fn ended(session: io::Result<()>) -> io::Result<()> {
+    match session {
+        Err(error) if error.kind() == ErrorKind::ConnectionAborted => Ok(()),
+        ended => ended,
     }
 }
 
@@ -254,5 +265,18 @@ pub fn become_io_flusher() {
     if unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) } != 0 {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "a thread could not be made an I/O flusher");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abort_is_how_an_unmounted_session_may_end_and_nothing_else_is() {
+        let told = |errno| ended(Err(io::Error::from_raw_os_error(errno)));
+        assert!(told(libc::ECONNABORTED).is_ok());
+        assert_eq!(told(libc::EIO).unwrap_err().raw_os_error(), Some(libc::EIO));
+        assert!(ended(Ok(())).is_ok());
     }
 }

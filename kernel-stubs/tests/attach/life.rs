@@ -89,6 +89,16 @@ async fn a_btrfs_lives_through_detach_and_attach() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_attached_a_moment_ago_is_let_go_of_without_an_error() {
+    for place in Place::all() {
+        let disk = CountingDisk::new(MIB);
+        for _ in 0..50 {
+            place.attach("mail", &disk).await.detach().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_carries_every_byte_and_takes_zeroes_and_holes() {
     for place in Place::all() {
         // An odd length: no whole number of blocks, nor of the largest request.
