@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use base::units::{Extent, SECTOR_LEN};
 
@@ -35,6 +35,8 @@ pub(crate) struct Direct {
 pub(crate) struct Parts {
     pub(crate) shown: Arc<str>,
     pub(crate) cached: File,
+    /// What keeps a block device from others. Only through this one may its space be given back or zeroed.
+    pub(crate) claim: Option<File>,
     pub(crate) direct: Option<Direct>,
     pub(crate) sectors: u64,
     pub(crate) physical_block_len: u32,
@@ -46,13 +48,22 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Backing {
     parts: Parts,
+    claim: RwLock<Option<File>>,
     sectors: AtomicU64,
     poison: OnceLock<Arc<str>>,
 }
 
 impl Backing {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { sectors: AtomicU64::new(parts.sectors), parts, poison: OnceLock::new() }
+    pub(crate) fn new(mut parts: Parts) -> Self {
+        let claim = RwLock::new(parts.claim.take());
+        Self { claim, sectors: AtomicU64::new(parts.sectors), parts, poison: OnceLock::new() }
+    }
+
+    /// Leaves the file to others, although a thread that just answered may hold this a moment longer.
+    pub(crate) fn let_go(&self) {
+        // Whoever comes next claims it before he locks it.
+        let _ = self.cached().unlock();
+        *self.claim.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Its path, for people.
@@ -138,8 +149,10 @@ impl Backing {
             Keep::Nothing => &[Space::GiveBack, Space::Zero],
             Keep::Space => &[Space::Zero],
         };
+        let claim = self.claim.read().unwrap_or_else(PoisonError::into_inner);
+        let file = claim.as_ref().unwrap_or(self.cached());
         for way in ways {
-            match sys::fallocate(self.cached(), *way, extent.start * 512, extent.bytes()) {
+            match sys::fallocate(file, *way, extent.start * 512, extent.bytes()) {
                 Err(error) if is_unsupported(&error) => {}
                 result => return result,
             }

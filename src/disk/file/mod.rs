@@ -144,8 +144,7 @@ impl Disk for FileDisk {
 impl Drop for FileDisk {
     fn drop(&mut self) {
         self.engine.close();
-        // Explicitly, because a thread that just answered may hold the file open a moment longer.
-        let _ = self.backing.cached().unlock();
+        self.backing.let_go();
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn open_file(path: &Path, options: &FileOptions) -> Result<Opened, Di
     let parts = Parts {
         shown,
         cached,
+        claim: None,
         direct,
         sectors,
         physical_block_len: if block.is_power_of_two() { block.clamp(512, 4096) } else { 4096 },
@@ -59,14 +60,17 @@ pub(crate) fn open_device(path: &Path, options: &FileOptions) -> Result<Opened, 
         Some(libc::EBUSY) => DiskError::Busy(Arc::clone(&shown)),
         _ => DiskError::io(format!("open {shown}"), &error),
     };
-    // The claim of O_EXCL lasts as long as this descriptor; the second one joins it without its own.
-    let cached = plain(options).custom_flags(libc::O_EXCL).open(path).map_err(failed)?;
+    // The claim of O_EXCL lasts as long as its descriptor. Reads and writes go through others: io_uring holds
+    // on to those for a while after the last answer, and the device would be busy for whoever is next.
+    let claim = plain(options).custom_flags(libc::O_EXCL).open(path).map_err(failed)?;
+    let cached = plain(options).open(path).map_err(failed)?;
     let device = sys::block_device(&cached).map_err(failed)?;
     let sectors = whole_sectors(device.len)?;
     let parts = Parts {
         direct: open_direct(path, options, Some(device.logical_block_len)),
         shown,
         cached,
+        claim: Some(claim),
         sectors,
         physical_block_len: device.physical_block_len.max(512),
         is_device: true,

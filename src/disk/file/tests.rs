@@ -31,6 +31,7 @@ fn that_cannot_flush(engine: EngineKind) -> AnyDisk {
     let parts = Parts {
         shown: "/dev/zero".into(),
         cached: OpenOptions::new().read(true).write(true).open("/dev/zero").unwrap(),
+        claim: None,
         direct: None,
         sectors: 1024,
         physical_block_len: 512,
