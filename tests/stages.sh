@@ -8,9 +8,9 @@
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format scripts build lint test release kill nbd tour mail)
+STAGES=(tools format scripts build lint test release kill nbd tour mail vm)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(crash doc deny fuzz vm bench)
+NAMED_STAGES=(crash doc deny fuzz bench)
 # What `--quick` leaves out.
 SLOW_STAGES=(kill)
 
