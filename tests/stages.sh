@@ -8,7 +8,7 @@
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format scripts build lint test release kill nbd tour mail vm)
+STAGES=(tools format scripts lint build test nbd tour mail vm kill)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
 NAMED_STAGES=(crash doc deny fuzz bench)
 # What `--quick` leaves out.
@@ -62,21 +62,23 @@ stage_scripts() {
     "$tools/bin/typos"
 }
 
-about_build() { echo "every crate and every test compiles"; }
-stage_build() { cargo build --workspace --all-targets --locked; }
+# One profile for everything: what is tested is what ships, and nothing is compiled twice. Every command
+# names the whole workspace, since a choice of packages would be a choice of features too.
+about_build() { echo "every crate, every test, and the programs as they ship"; }
+stage_build() { cargo build --release --workspace --all-targets --locked; }
 
 about_lint() { echo "clippy, with every warning an error"; }
-stage_lint() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+stage_lint() { cargo clippy --release --workspace --all-targets --locked -- -D warnings; }
 
-about_test() { echo "unit, property, contract, model and tidy tests"; }
+about_test() { echo "unit, property, contract, model, daemon, attachment and tidy tests"; }
 stage_test() {
-    cargo nextest run --workspace --locked
-    cargo test --doc --workspace --locked
+    with_programs cargo nextest run --release --workspace --locked
+    cargo test --release --doc --workspace --locked
 }
 
 about_doc() { echo "documentation builds without a warning"; }
 stage_doc() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items --locked
 }
 
 about_deny() { echo "security advisories (licences and bans are tidy tests)"; }
@@ -85,16 +87,13 @@ stage_deny() {
     cargo deny --config .deny.toml check
 }
 
-about_release() { echo "the programs as they ship"; }
-stage_release() { cargo build --release --workspace --bins --locked; }
-
 about_crash() { echo "power cuts at every step, planted corruption"; }
 stage_crash() {
     local profile
     profile=$(by_mode long nightly)
     TIDEMARK_CRASH_POINTS=$(by_mode 20000 2000000) \
-        cargo nextest run --release -p tests --locked --profile "$profile" \
-        -E 'test(/^crash::/)'
+        cargo nextest run --release --workspace --locked --profile "$profile" \
+        -E 'package(tests) & test(/^crash::/)'
 }
 
 about_kill() { echo "SIGKILL of the daemon under load, an outside oracle decides"; }
