@@ -20,17 +20,24 @@ use crate::preserved::{
 };
 use crate::registry::VolumeEntry;
 
-/// Old blocks of a volume, and where they are.
-pub(crate) struct History {
+/// Old blocks of a volume, and where they are. Where they could not be opened it only says why, and keeps
+/// what the last checkpoint knew of them: one volume's damage must not keep the others from opening.
+pub(crate) struct History(Result<Whole, Lost>);
+
+/// One that could be opened.
+struct Whole {
     map: EpochMap,
     preserved: PreservedStore,
 }
 
-/// What a committed checkpoint allows to be carried out.
-pub(crate) struct HistoryTicket {
-    preserved: Ticket,
-    map: MapTicket,
+/// One that could not.
+struct Lost {
+    why: Box<str>,
+    part: VolumePart,
 }
+
+/// What a committed checkpoint allows to be carried out.
+pub(crate) struct HistoryTicket(Option<(Ticket, MapTicket)>);
 
 /// Where a history is kept.
 pub(crate) struct HistorySetup<'a> {
@@ -42,15 +49,31 @@ pub(crate) struct HistorySetup<'a> {
 }
 
 impl HistorySetup<'_> {
-    /// Opens the history of a volume from what a checkpoint says of it.
+    /// Opens the history of a volume from what a checkpoint says of it. Damage is told by
+    /// [`History::damage`].
     ///
     /// # Errors
-    /// `Damaged` where it is not whole; what the shelf says.
+    /// What the shelf says.
     pub async fn open(
         &self,
         entry: &VolumeEntry,
         part: &VolumePart,
     ) -> Result<History, StoreError> {
+        match self.open_whole(entry, part).await {
+            Ok(whole) => Ok(History(Ok(whole))),
+            Err(StoreError::Damaged(why)) => {
+                tracing::error!(volume = %entry.name, why, "what marks need is damaged");
+                Ok(History(Err(Lost { why: why.into(), part: part.clone() })))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn open_whole(
+        &self,
+        entry: &VolumeEntry,
+        part: &VolumePart,
+    ) -> Result<Whole, StoreError> {
         let setup = PreservedSetup {
             shelf: Arc::clone(self.shelf),
             volume: entry.id,
@@ -86,11 +109,29 @@ impl HistorySetup<'_> {
             opened => opened?,
         };
         map.insert(&entries);
-        Ok(History { map, preserved })
+        Ok(Whole { map, preserved })
     }
 }
 
 impl History {
+    /// Why it could not be opened, where it could not.
+    pub fn damage(&self) -> Option<&str> {
+        self.0.as_ref().err().map(|lost| &*lost.why)
+    }
+
+    fn whole(&self) -> Result<&Whole, StoreError> {
+        self.0.as_ref().map_err(|lost| StoreError::Damaged(lost.why.to_string()))
+    }
+
+    /// The same, for a question about these blocks.
+    fn whole_for(&self, asked: Run) -> Result<&Whole, DiskError> {
+        let medium = |lost: &Lost| DiskError::Medium {
+            extent: asked.extent(),
+            why: lost.why.as_ref().into(),
+        };
+        self.0.as_ref().map_err(medium)
+    }
+
     /// The entries of a run of blocks that a point with this sequence sees: for each block that of the
     /// lowest sequence that is not lower. In order of block.
     ///
@@ -101,7 +142,7 @@ impl History {
         run: Run,
         sequence: u64,
     ) -> Result<Vec<(Key, Place)>, DiskError> {
-        let found = self.map.lookup_run(run, sequence).await;
+        let found = self.whole_for(run)?.map.lookup_run(run, sequence).await;
         let hits = found.map_err(|error| error.into_medium(run))?;
         Ok(hits.into_iter().map(|hit| (Key::new(hit.block, hit.sequence), hit.place)).collect())
     }
@@ -118,8 +159,9 @@ impl History {
         limit: usize,
     ) -> Result<Vec<u64>, DiskError> {
         let mut from = from;
+        let map = &self.whole_for(Run::new(from, 1))?.map;
         loop {
-            let part = self.map.scan(from, sequences.clone(), limit).await;
+            let part = map.scan(from, sequences.clone(), limit).await;
             let part = part.map_err(|error| error.into_medium(Run::new(from, 1)))?;
             let mut blocks: Vec<u64> = part.hits.iter().map(|hit| hit.block).collect();
             blocks.dedup();
@@ -139,7 +181,8 @@ impl History {
         from: u64,
         limit: usize,
     ) -> Result<(Vec<(Key, Place)>, Option<u64>), DiskError> {
-        let part = self.map.scan(from, 0..u64::MAX, limit).await;
+        let map = &self.whole_for(Run::new(from, 1))?.map;
+        let part = map.scan(from, 0..u64::MAX, limit).await;
         let part = part.map_err(|error| error.into_medium(Run::new(from, 1)))?;
         let mut entries = Vec::new();
         for hit in part.hits {
@@ -147,7 +190,7 @@ impl History {
             let mut next = Some((hit.sequence, hit.place));
             while let Some((sequence, place)) = next {
                 entries.push((Key::new(hit.block, sequence), place));
-                let found = self.map.lookup(hit.block, sequence.saturating_add(1)).await;
+                let found = map.lookup(hit.block, sequence.saturating_add(1)).await;
                 next = found.map_err(|error| error.into_medium(Run::new(hit.block, 1)))?;
             }
         }
@@ -159,13 +202,16 @@ impl History {
     /// # Errors
     /// `Medium` naming the first block that is not what was preserved.
     pub async fn read_many(&self, wanted: &[(Key, Place)]) -> Result<Vec<Payload>, DiskError> {
-        let blocks = self.preserved.read_many(wanted).await;
+        let first = wanted.first().map_or(0, |(key, _)| key.block);
+        let whole = self.whole_for(Run::new(first, 1))?;
+        let blocks = whole.preserved.read_many(wanted).await;
         blocks.into_iter().map(|block| block.map_err(|error| error.into_medium())).collect()
     }
 
     /// Reads each block and tells what is wrong with it, where something is.
     pub async fn check_many(&self, wanted: &[(Key, Place)]) -> Vec<(Key, String)> {
-        let blocks = self.preserved.read_many(wanted).await;
+        let Ok(whole) = self.whole() else { return Vec::new() };
+        let blocks = whole.preserved.read_many(wanted).await;
         wanted
             .iter()
             .zip(blocks)
@@ -178,7 +224,7 @@ impl History {
     /// # Errors
     /// `NoSpace` where there is no room: nothing was written then. What the disks say.
     pub async fn append(&self, items: Vec<Preserve>) -> Result<Vec<(Key, Place)>, StoreError> {
-        Ok(self.preserved.append(items).await?)
+        Ok(self.whole()?.preserved.append(items).await?)
     }
 
     /// The same, using up the reserve where it has to.
@@ -189,7 +235,7 @@ impl History {
         &self,
         items: Vec<Preserve>,
     ) -> Result<Vec<(Key, Place)>, StoreError> {
-        Ok(self.preserved.append_from_reserve(items).await?)
+        Ok(self.whole()?.preserved.append_from_reserve(items).await?)
     }
 
     /// Makes what was appended stable and lets lookups find it.
@@ -197,8 +243,9 @@ impl History {
     /// # Errors
     /// What the disks say; the store takes nothing more then.
     pub async fn publish(&self, placed: &[(Key, Place)]) -> Result<(), StoreError> {
-        self.preserved.flush().await?;
-        self.map.insert(placed);
+        let whole = self.whole()?;
+        whole.preserved.flush().await?;
+        whole.map.insert(placed);
         Ok(())
     }
 
@@ -207,10 +254,14 @@ impl History {
     /// # Errors
     /// What the disks say.
     pub async fn checkpoint(&self) -> Result<(VolumePart, HistoryTicket), StoreError> {
-        if self.map.wants_flush() {
-            let cut = self.preserved.cut();
-            match self.map.flush_memtable().await {
-                Ok(()) => self.preserved.advance(cut),
+        let Whole { map, preserved } = match &self.0 {
+            Ok(whole) => whole,
+            Err(lost) => return Ok((lost.part.clone(), HistoryTicket(None))),
+        };
+        if map.wants_flush() {
+            let cut = preserved.cut();
+            match map.flush_memtable().await {
+                Ok(()) => preserved.advance(cut),
                 // A full shelf must not keep the journal from being trimmed: the entries stay in memory,
                 // and recovery finds them in the preserved store.
                 Err(MapError::Disk(DiskError::NoSpace(what))) => {
@@ -219,10 +270,10 @@ impl History {
                 Err(error) => return Err(error.into()),
             }
         }
-        let (manifest, preserved) = self.preserved.checkpoint().await?;
+        let (manifest, frees) = preserved.checkpoint().await?;
         let mut bytes = Writer::new();
         manifest.encode(&mut bytes);
-        let (manifest, map) = self.map.manifest();
+        let (manifest, merged) = map.manifest();
         let mut map_bytes = Writer::new();
         manifest.encode(&mut map_bytes);
         let part = VolumePart {
@@ -230,7 +281,7 @@ impl History {
             preserved: bytes.into_bytes(),
             map: map_bytes.into_bytes(),
         };
-        Ok((part, HistoryTicket { preserved, map }))
+        Ok((part, HistoryTicket(Some((frees, merged)))))
     }
 
     /// Carries out what the checkpoint allows that is committed now.
@@ -238,13 +289,16 @@ impl History {
     /// # Errors
     /// What the disks say.
     pub async fn committed(&self, ticket: HistoryTicket) -> Result<(), StoreError> {
-        self.preserved.commit_frees(ticket.preserved).await?;
-        Ok(self.map.commit(ticket.map)?)
+        let (Ok(whole), Some((frees, merged))) = (&self.0, ticket.0) else { return Ok(()) };
+        whole.preserved.commit_frees(frees).await?;
+        Ok(whole.map.commit(merged)?)
     }
 
     /// Notes that the mark with this sequence is gone; `next` is that of the next newer one.
     pub fn mark_removed(&self, sequence: u64, next: u64) {
-        self.preserved.mark_deleted(sequence, next);
+        if let Ok(whole) = &self.0 {
+            whole.preserved.mark_deleted(sequence, next);
+        }
     }
 
     /// One bounded step of looking for what no mark needs; false where there is nothing to do.
@@ -252,26 +306,27 @@ impl History {
     /// # Errors
     /// What the disks say.
     pub async fn reclaim_step(&self, marks: Vec<u64>, newest: u64) -> Result<bool, StoreError> {
+        let Ok(Whole { map, preserved }) = &self.0 else { return Ok(false) };
         let live = LiveMarks::new(marks, newest);
-        if self.preserved.sweep_step(&self.map, &live).await?.is_some() {
+        if preserved.sweep_step(map, &live).await?.is_some() {
             return Ok(true);
         }
-        Ok(!matches!(self.map.merge_step(&live).await?, MergeProgress::Idle))
+        Ok(!matches!(map.merge_step(&live).await?, MergeProgress::Idle))
     }
 
     /// Bytes that old blocks take which some mark needs.
     pub fn preserved_bytes(&self) -> u64 {
-        self.preserved.preserved_bytes()
+        self.0.as_ref().map_or(0, |whole| whole.preserved.preserved_bytes())
     }
 
     /// Bytes set aside so that copies in flight always finish.
     pub fn reserve_bytes(&self) -> u64 {
-        self.preserved.reserve_bytes()
+        self.0.as_ref().map_or(0, |whole| whole.preserved.reserve_bytes())
     }
 
     /// Bytes of memory that the map takes.
     pub fn memory_bytes(&self) -> u64 {
-        self.map.memory_bytes()
+        self.0.as_ref().map_or(0, |whole| whole.map.memory_bytes())
     }
 }
 

@@ -354,8 +354,8 @@ pub(crate) struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    /// Opens a volume. One whose base cannot be opened, or is shorter than it was, comes up in fail-stop
-    /// and does not keep the others from working.
+    /// Opens a volume. One whose base cannot be opened or is shorter than it was, or whose preserved blocks
+    /// are damaged, comes up in fail-stop and does not keep the others from working.
     ///
     /// # Errors
     /// What the pool's own shelf says.
@@ -390,6 +390,12 @@ impl Opener<'_> {
             state = VolumeState::FailStop { reason };
         }
         let volume = self.assemble(entry, base, part).await?;
+        if let Some(why) = volume.history.damage() {
+            let reason = format!(
+                "what its marks need is damaged: {why}; its live contents can still be read, copy them to another volume"
+            );
+            state = VolumeState::FailStop { reason };
+        }
         Ok(Live::new(Arc::new(volume), state, part.allocated_blocks))
     }
 

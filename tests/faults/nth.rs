@@ -221,10 +221,10 @@ impl Trial<'_> {
         let mut model = rig.model.clone();
         held.forget_marks_that_went(rig, std::slice::from_mut(&mut model));
         rig.model = model;
-        if is_struck || *op == Op::Upkeep {
-            if let Err(wrong) = judge(rig, std::slice::from_ref(&rig.model)).await {
-                self.check(false, &format!("after {op:?}: {wrong}"));
-            }
+        if (is_struck || *op == Op::Upkeep)
+            && let Err(wrong) = judge(rig, std::slice::from_ref(&rig.model)).await
+        {
+            self.check(false, &format!("after {op:?}: {wrong}"));
         }
         held.now = rig.model.clone();
     }

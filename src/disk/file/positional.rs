@@ -2,10 +2,12 @@
 //!
 //! Those flushes that arrive while one runs share the next one, which covers everything answered before any
 //! of them was handed down. A flush runs on the workers, so that nobody is kept waiting who does not wait
-//! for it; but where one caller writes and flushes in turn, as a mail server does, it runs in that caller's
-//! thread: waking a worker and being woken by it would cost a third of the time that the medium takes.
+//! for it; but where one caller writes and flushes in turn, as a mail server does, and the medium is quick,
+//! it runs in that caller's thread: waking a worker and being woken by it would cost a third of the time
+//! that the medium takes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::backing::Backing;
 use super::engine::{Engine, Outstanding, aside, send};
@@ -39,10 +41,14 @@ struct Rhythm {
     writes: u32,
     /// How many flushes in a row came each after one write at most.
     turns: u32,
+    /// How long the last flush took.
+    last: Duration,
 }
 
 /// Turns after which writing and flushing in turn is taken for a habit.
 const HABIT_TURNS: u32 = 8;
+/// How long a caller's thread may be kept: others that it serves wait as long.
+const QUICK: Duration = Duration::from_millis(2);
 
 impl Rhythm {
     fn wrote(&mut self) {
@@ -54,16 +60,10 @@ impl Rhythm {
         self.writes = 0;
     }
 
-    /// Whether somebody writes and flushes in turn, and nobody else does anything.
-    fn is_in_turns(&self) -> bool {
-        self.turns >= HABIT_TURNS
+    /// Whether somebody writes and flushes in turn, nobody else does anything, and it is soon done.
+    fn is_in_quick_turns(&self) -> bool {
+        self.turns >= HABIT_TURNS && self.last < QUICK
     }
-}
-
-/// Whether this thread may wait for the medium: others take over what else it was to do.
-fn may_wait() -> bool {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// The plain engine.
@@ -117,7 +117,9 @@ impl Positional {
             }
             std::mem::take(&mut flushes.waiting)
         };
+        let began = Instant::now();
         let result: Result<(), DiskError> = self.backing.sync();
+        self.flushes().rhythm.last = began.elapsed();
         for (reply, done) in waiting {
             reply.send(result.clone().map(|()| done));
         }
@@ -137,7 +139,7 @@ impl Positional {
     /// Flushes once in this thread, and goes on aside where others have come to wait.
     fn flush_here(self: Arc<Self>) {
         let busy = Outstanding::enter(&self.outstanding);
-        tokio::task::block_in_place(|| self.flush_once());
+        self.flush_once();
         let mut flushes = self.flushes();
         flushes.is_running = !flushes.waiting.is_empty();
         let goes_on = flushes.is_running;
@@ -194,12 +196,12 @@ impl Engine for Positional {
         let mut flushes = self.flushes();
         flushes.waiting.push((reply, done));
         flushes.rhythm.flushed();
-        let is_in_turns = self.calls == Calls::Inline && flushes.rhythm.is_in_turns();
+        let is_here = self.calls == Calls::Inline && flushes.rhythm.is_in_quick_turns();
         if std::mem::replace(&mut flushes.is_running, true) {
             return;
         }
         drop(flushes);
-        if is_in_turns && may_wait() {
+        if is_here {
             self.flush_here();
         } else {
             self.flush_aside();

@@ -61,14 +61,24 @@ pub(super) struct Encoder {
     volume: Id,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
+    /// Blocks in a row that were tried to compress in vain.
+    in_vain: u32,
+    /// Blocks since that were not tried.
+    untried: u32,
 }
+
+/// Blocks in vain after which most are not tried: compressing takes longer than all else that is done to
+/// a block, and what does not compress seldom comes alone.
+const IN_VAIN_MAX: u32 = 16;
+/// Of what follows, one block in so many is tried.
+const TRY_EVERY: u32 = 8;
 
 impl Encoder {
     /// An encoder for this volume that compresses at `level`, or not at all.
     pub(super) fn new(volume: Id, level: Option<i32>) -> Self {
         // Where zstd cannot be set up (no memory), blocks are stored as they are.
         let zstd = level.and_then(|level| zstd::bulk::Compressor::new(level).ok());
-        Self { volume, zstd, scratch: vec![0; FRAME_LEN_MAX] }
+        Self { volume, zstd, scratch: vec![0; FRAME_LEN_MAX], in_vain: 0, untried: 0 }
     }
 
     /// The stored form of a block.
@@ -100,7 +110,8 @@ impl Encoder {
         if is_zero(&payload) {
             return (Form::Zero, StoredBytes::None);
         }
-        let packed = self.zstd.as_mut().and_then(|zstd| {
+        let zstd = if self.is_worth_trying() { self.zstd.as_mut() } else { None };
+        let packed = zstd.and_then(|zstd| {
             // A frame that does not fit the scratch is an error here, and stored raw.
             let len = zstd.compress_to_buffer(&payload, &mut self.scratch[..]).ok()?;
             let mut packed = Vec::with_capacity((FRAME_LEN_LEN + len).next_multiple_of(SECTOR_LEN));
@@ -110,9 +121,23 @@ impl Encoder {
             Some(packed)
         });
         match packed {
-            Some(packed) => (Form::Zstd, StoredBytes::Packed(packed)),
-            None => (Form::Raw, StoredBytes::Raw(payload)),
+            Some(packed) => {
+                self.in_vain = 0;
+                (Form::Zstd, StoredBytes::Packed(packed))
+            }
+            None => {
+                self.in_vain = self.in_vain.saturating_add(1);
+                (Form::Raw, StoredBytes::Raw(payload))
+            }
         }
+    }
+
+    fn is_worth_trying(&mut self) -> bool {
+        if self.in_vain < IN_VAIN_MAX {
+            return true;
+        }
+        self.untried = (self.untried + 1) % TRY_EVERY;
+        self.untried == 0
     }
 }
 

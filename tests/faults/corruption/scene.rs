@@ -7,6 +7,7 @@ use store::{PoolState, StoreError, VolumeState};
 use super::plant::{Damage, Places, Structure};
 use super::{Fate, Tally};
 use crate::faults::judge::{Refused, judge, scrub};
+use crate::oracle::compare::difference_in_names;
 use crate::oracle::model::{BLOCK, Model};
 use crate::oracle::op::{Draw, Op};
 use crate::oracle::rig::{Outcome, Rig, runtime};
@@ -133,11 +134,9 @@ impl Trial<'_> {
 
     /// Goes on writing for a while: what cannot be done is refused and changes nothing. Ends with a flush.
     async fn write_on(&self, rig: &mut Rig, rng: &SeededRng) -> Vec<Model> {
-        let now = match self.scene.allowed.iter().rev().find_map(|model| {
-            crate::oracle::compare::difference_in_names(rig, model).is_none().then_some(model)
-        }) {
-            Some(model) => model.clone(),
-            None => return self.scene.allowed.clone(),
+        let has_names = |model: &&Model| difference_in_names(rig, model).is_none();
+        let Some(now) = self.scene.allowed.iter().rev().find(has_names).cloned() else {
+            return self.scene.allowed.clone();
         };
         if judge(rig, std::slice::from_ref(&now)).await.is_err() {
             // It went back to an older model, in which no write is missing that was stable.
