@@ -125,6 +125,7 @@ async fn live(machine: &SimWorld, rng: &SeededRng, history: &mut History) {
     let mut tag = 1;
     while !machine.is_off() {
         let number = history.rounds.len();
+        rig.make_room().await;
         let round = draw(rng, &mut tag);
         let mark = (rng.below(3) == 0).then(|| name(&format!("m{number}")));
         let beside = tokio::spawn(beside(rig.pool.clone(), mark.clone(), rng.below(3)));

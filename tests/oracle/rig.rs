@@ -144,7 +144,7 @@ impl Rig {
 
     /// Does what the background task would, which does not run here, before the journal is full and a
     /// change would wait for it.
-    async fn make_room(&self) {
+    pub async fn make_room(&self) {
         loop {
             let status = self.pool.status();
             if status.journal_used_bytes * 2 < status.journal_len {
