@@ -73,6 +73,8 @@ stage_lint() { cargo clippy --release --workspace --all-targets --locked -- -D w
 about_test() { echo "unit, property, contract, model, daemon, attachment and tidy tests"; }
 stage_test() {
     with_programs cargo nextest run --release --workspace --locked
+    with_programs cargo nextest run --release --workspace --locked --ignore-default-filter \
+        -E 'package(tests) & test(/^daemon::/)'
     cargo test --release --doc --workspace --locked
 }
 

@@ -80,3 +80,45 @@ fn a_file_deleted_on_a_mounted_volume_is_read_back_from_a_view_and_a_crash_leave
     daemon.stop();
     assert!(!mounts().contains(&live), "a clean stop left a mount");
 }
+
+#[test]
+fn an_adopted_file_system_is_untouched_by_reading_and_checks_clean_after_writing() {
+    let daemon = Daemon::start();
+    if let Some(missing) = missing(&daemon) {
+        eprintln!("SKIPPED, NOTHING WAS ATTACHED: {missing}");
+        return;
+    }
+    let dir = daemon.state.parent().unwrap().to_owned();
+    let (image, mail) = (path(&dir, "disk.img"), path(&dir, "mail"));
+    std::fs::create_dir(&mail).unwrap();
+    for number in 0..200u32 {
+        let letter = format!("letter {number}\n").repeat(50 + number as usize * 7);
+        std::fs::write(dir.join("mail").join(number.to_string()), letter).unwrap();
+    }
+    run("mke2fs", &["-q", "-t", "ext4", "-d", &mail, &image, "96M"]);
+    let before = std::fs::read(&image).unwrap();
+
+    daemon.json(&["volume", "adopt", "old", &image]);
+    let attached = daemon.json(&["attach", "old"]);
+    let read = std::fs::read(attached["device"].as_str().unwrap()).unwrap();
+    assert!(read == before, "the volume reads otherwise than its image");
+    daemon.json(&["detach", "old"]);
+    daemon.json(&["volume", "release", "old"]);
+    assert!(std::fs::read(&image).unwrap() == before, "reading changed the image");
+
+    let live = path(&dir, "live");
+    daemon.json(&["volume", "adopt", "old", &image]);
+    daemon.json(&["attach", "old", "--mount", &live]);
+    assert_eq!(std::fs::read_dir(&live).unwrap().count(), 201, "the letters and lost+found");
+    daemon.json(&["mark", "take", "old", "--name", "noon"]);
+    for number in 0..100u32 {
+        std::fs::remove_file(dir.join("live").join(number.to_string())).unwrap();
+    }
+    std::fs::write(dir.join("live/new"), "a new letter").unwrap();
+    daemon.json(&["detach", "old"]);
+    daemon.json(&["volume", "release", "old", "--force"]);
+    daemon.stop();
+    run("e2fsck", &["-f", "-n", &image]);
+    let shown = Command::new("debugfs").args(["-R", "cat /new", &image]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), "a new letter");
+}

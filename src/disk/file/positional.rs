@@ -7,7 +7,9 @@
 //! that the medium takes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use base::clock::{Clock, SystemClock};
 
 use super::backing::Backing;
 use super::engine::{Engine, Outstanding, aside, send};
@@ -72,12 +74,15 @@ pub(crate) struct Positional {
     calls: Calls,
     flushes: Mutex<Flushes>,
     outstanding: Arc<Outstanding>,
+    /// Tells how long flushes take.
+    clock: SystemClock,
 }
 
 impl Positional {
     pub(crate) fn new(backing: Arc<Backing>, calls: Calls) -> Self {
         let flushes = Mutex::new(Flushes::default());
-        Self { backing, calls, flushes, outstanding: Arc::default() }
+        let clock = SystemClock::default();
+        Self { backing, calls, flushes, outstanding: Arc::default(), clock }
     }
 
     fn flushes(&self) -> MutexGuard<'_, Flushes> {
@@ -117,9 +122,9 @@ impl Positional {
             }
             std::mem::take(&mut flushes.waiting)
         };
-        let began = Instant::now();
+        let began = self.clock.monotonic();
         let result: Result<(), DiskError> = self.backing.sync();
-        self.flushes().rhythm.last = began.elapsed();
+        self.flushes().rhythm.last = self.clock.monotonic().saturating_sub(began);
         for (reply, done) in waiting {
             reply.send(result.clone().map(|()| done));
         }
