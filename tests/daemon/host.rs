@@ -117,7 +117,7 @@ fn an_adopted_file_system_is_untouched_by_reading_and_checks_clean_after_writing
     std::fs::write(dir.join("live/new"), "a new letter").unwrap();
     daemon.json(&["detach", "old"]);
     daemon.json(&["volume", "release", "old", "--force"]);
-    daemon.stop();
+    let _kept = daemon.stop();
     run("e2fsck", &["-f", "-n", &image]);
     let shown = Command::new("debugfs").args(["-R", "cat /new", &image]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&shown.stdout), "a new letter");
