@@ -34,7 +34,10 @@ fn start(args: &DaemonArgs) -> Result<(), ControlError> {
     }
     let level = log::start(args.log_format, config.log.level.as_deref())?;
     control::open_files::raise();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Two at least, since one may wait for the journal's disk for a client that waits for it too.
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| ControlError::state("start the runtime", &error))?;
     let run = run::Run { state, overrides, level, is_quickstart: args.quickstart };
     runtime.block_on(run.live(config))
