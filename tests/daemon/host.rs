@@ -95,7 +95,7 @@ fn an_adopted_file_system_is_untouched_by_reading_and_checks_clean_after_writing
         let letter = format!("letter {number}\n").repeat(50 + number as usize * 7);
         std::fs::write(dir.join("mail").join(number.to_string()), letter).unwrap();
     }
-    run("mke2fs", &["-q", "-t", "ext4", "-d", &mail, &image, "96M"]);
+    run("mkfs.ext4", &["-q", "-d", &mail, &image, "96M"]);
     let before = std::fs::read(&image).unwrap();
 
     daemon.json(&["volume", "adopt", "old", &image]);
