@@ -17,16 +17,80 @@ use crate::spare;
 /// Bytes that one buffer may hold: 64 MiB, twice the largest payload of any protocol spoken here.
 pub const BUFFER_LEN_MAX: usize = 64 << 20;
 
-/// Owned, aligned, mutable memory: a whole number of sectors, possibly none.
-pub struct Buffer {
-    memory: NonNull<u8>,
+/// Aligned, initialised memory with one owner; possibly none.
+pub(crate) struct Memory {
+    at: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: a `Buffer` owns its memory and hands out references by Rust's borrowing rules only.
-unsafe impl Send for Buffer {}
-// SAFETY: shared references to a `Buffer` only read.
-unsafe impl Sync for Buffer {}
+// SAFETY: it owns what it points to.
+unsafe impl Send for Memory {}
+// SAFETY: shared references to it only read.
+unsafe impl Sync for Memory {}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { at: NonNull::dangling(), len: 0 }
+    }
+}
+
+impl Memory {
+    /// Zeroes.
+    ///
+    /// # Panics
+    /// Where that is more than a buffer may hold.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        // SAFETY: `get` gets a layout of non-zero size, as the function wants.
+        Self::allocate(len, |layout| unsafe { alloc_zeroed(layout) })
+    }
+
+    /// A copy of `bytes`.
+    ///
+    /// # Panics
+    /// As [`Memory::zeroed`].
+    fn copy_of(bytes: &[u8]) -> Self {
+        // SAFETY: as in `zeroed`; every byte is written below before anyone can read it.
+        let memory = Self::allocate(bytes.len(), |layout| unsafe { alloc(layout) });
+        // SAFETY: both are `bytes.len()` long, and fresh memory overlaps nothing.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.at.as_ptr(), bytes.len());
+        }
+        memory
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn allocate(len: usize, get: impl FnOnce(Layout) -> *mut u8) -> Self {
+        if len == 0 {
+            return Self::default();
+        }
+        let layout = layout_of(len);
+        let at = NonNull::new(get(layout)).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { at, len }
+    }
+}
+
+/// # Panics
+/// Never for what a buffer may hold: it makes a layout.
+fn layout_of(len: usize) -> Layout {
+    Layout::from_size_align(len, BLOCK_LEN).expect("a checked length makes a layout")
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: the memory came from the allocator with this very layout.
+            unsafe { dealloc(self.at.as_ptr(), layout_of(self.len)) }
+        }
+    }
+}
+
+/// Owned, aligned, mutable memory: a whole number of sectors, possibly none.
+pub struct Buffer {
+    memory: Memory,
+}
 
 impl Buffer {
     /// Zeroed memory of `len` bytes.
@@ -34,8 +98,8 @@ impl Buffer {
     /// # Errors
     /// `Misaligned` where `len` is not a whole number of sectors, `TooLarge` over 64 MiB.
     pub fn zeroed(len: usize) -> Result<Self, DiskError> {
-        // SAFETY: `allocate` calls the function with a layout of non-zero size, as both functions want.
-        Self::allocate(len, |layout| unsafe { alloc_zeroed(layout) })
+        check(len)?;
+        Ok(Self { memory: Memory::zeroed(len) })
     }
 
     /// Memory for this many sectors, zeroed.
@@ -43,8 +107,7 @@ impl Buffer {
     /// # Errors
     /// `TooLarge` over 64 MiB.
     pub fn for_sectors(sectors: u64) -> Result<Self, DiskError> {
-        let len = usize::try_from(sectors).ok().and_then(|n| n.checked_mul(SECTOR_LEN));
-        Self::zeroed(len.unwrap_or(usize::MAX / SECTOR_LEN * SECTOR_LEN))
+        Self::zeroed(len_of(sectors))
     }
 
     /// Memory of `len` bytes with anything in it, for whoever fills all of it.
@@ -52,10 +115,16 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::zeroed`].
     pub fn to_fill(len: usize) -> Result<Self, DiskError> {
-        match spare::take(len) {
-            Some(memory) => Ok(Self { memory, len }),
-            None => Self::zeroed(len),
-        }
+        check(len)?;
+        Ok(Self { memory: spare::take(len).unwrap_or_else(|| Memory::zeroed(len)) })
+    }
+
+    /// The same for this many sectors.
+    ///
+    /// # Errors
+    /// As [`Buffer::for_sectors`].
+    pub fn sectors_to_fill(sectors: u64) -> Result<Self, DiskError> {
+        Self::to_fill(len_of(sectors))
     }
 
     /// A copy of `bytes`.
@@ -63,54 +132,42 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::zeroed`].
     pub fn copy_of(bytes: &[u8]) -> Result<Self, DiskError> {
-        // SAFETY: as in `zeroed`; every byte is written below before anyone can read it.
-        let mut buffer = Self::allocate(bytes.len(), |layout| unsafe { alloc(layout) })?;
-        // SAFETY: both are `bytes.len()` long, and fresh memory overlaps nothing.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.as_mut_ptr(), bytes.len());
-        }
-        Ok(buffer)
+        check(bytes.len())?;
+        Ok(Self { memory: Memory::copy_of(bytes) })
     }
 
     /// How many sectors it holds.
     pub fn sectors(&self) -> u64 {
-        (self.len / SECTOR_LEN) as u64
+        (self.memory.len / SECTOR_LEN) as u64
     }
 
     /// Makes it immutable and shareable.
     pub fn freeze(self) -> Payload {
-        let bytes = 0..self.len;
+        let bytes = 0..self.memory.len;
         Payload { buffer: Arc::new(self), bytes }
-    }
-
-    fn allocate(len: usize, get: impl Fn(Layout) -> *mut u8) -> Result<Self, DiskError> {
-        if !len.is_multiple_of(SECTOR_LEN) {
-            return Err(DiskError::Misaligned { len });
-        }
-        if len > BUFFER_LEN_MAX {
-            return Err(DiskError::TooLarge { len: len as u64, max: BUFFER_LEN_MAX as u64 });
-        }
-        if len == 0 {
-            return Ok(Self { memory: NonNull::dangling(), len: 0 });
-        }
-        let layout = layout_of(len);
-        let memory = NonNull::new(get(layout)).unwrap_or_else(|| handle_alloc_error(layout));
-        Ok(Self { memory, len })
     }
 }
 
-/// # Panics
-/// Never: the length was checked against `BUFFER_LEN_MAX` when the buffer was made.
-fn layout_of(len: usize) -> Layout {
-    Layout::from_size_align(len, BLOCK_LEN).expect("a checked length makes a layout")
+/// Bytes of so many sectors; where that is no number, too many for a buffer.
+fn len_of(sectors: u64) -> usize {
+    let len = usize::try_from(sectors).ok().and_then(|n| n.checked_mul(SECTOR_LEN));
+    len.unwrap_or(usize::MAX / SECTOR_LEN * SECTOR_LEN)
+}
+
+/// Whether a buffer may have this length.
+fn check(len: usize) -> Result<(), DiskError> {
+    if !len.is_multiple_of(SECTOR_LEN) {
+        return Err(DiskError::Misaligned { len });
+    }
+    if len > BUFFER_LEN_MAX {
+        return Err(DiskError::TooLarge { len: len as u64, max: BUFFER_LEN_MAX as u64 });
+    }
+    Ok(())
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.len > 0 && !spare::put(self.memory, self.len) {
-            // SAFETY: the memory came from the allocator with this very layout.
-            unsafe { dealloc(self.memory.as_ptr(), layout_of(self.len)) }
-        }
+        spare::put(std::mem::take(&mut self.memory));
     }
 }
 
@@ -118,21 +175,21 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `memory` points to `len` initialised bytes (or dangles with length zero).
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
+        // SAFETY: `at` points to `len` initialised bytes (or dangles with length zero).
+        unsafe { std::slice::from_raw_parts(self.memory.at.as_ptr(), self.memory.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and `&mut self` makes the borrow exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.at.as_ptr(), self.memory.len) }
     }
 }
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer({} bytes)", self.len)
+        write!(f, "Buffer({} bytes)", self.memory.len)
     }
 }
 
@@ -195,13 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_dropped_is_filled_again() {
+    fn zeroed_memory_is_zeroes_whatever_was_dropped_before() {
         let len = 12345 * SECTOR_LEN;
         let mut buffer = Buffer::to_fill(len).unwrap();
+        assert_eq!(buffer.len(), len);
         buffer.fill(7);
         drop(buffer);
-        assert!(Buffer::to_fill(len).unwrap().iter().all(|byte| *byte == 7));
         assert!(Buffer::zeroed(len).unwrap().iter().all(|byte| *byte == 0));
+        assert!(matches!(Buffer::to_fill(100), Err(DiskError::Misaligned { len: 100 })));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Outbox {
     /// # Errors
     /// What allocating gives.
     pub fn buffer(&mut self, sectors: u64) -> Result<Buffer, DiskError> {
-        self.spares.take(sectors).map_or_else(|| Buffer::for_sectors(sectors), Ok)
+        self.spares.take(sectors).map_or_else(|| Buffer::sectors_to_fill(sectors), Ok)
     }
 }
 
