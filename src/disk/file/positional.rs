@@ -1,7 +1,7 @@
 //! The plain engine: positional calls, in the caller's thread or on the workers.
 //!
-//! Those flushes that arrive while one runs share the next one, which covers everything answered before any
-//! of them was handed down. A flush runs on the workers, so that nobody is kept waiting who does not wait
+//! Flushes that arrive while one runs share the next one, which covers everything answered before any of
+//! them was handed down. A flush runs on the workers, so that nobody is kept waiting who does not wait
 //! for it; but where one caller writes and flushes in turn, as a mail server does, and the medium is quick,
 //! it runs in that caller's thread: waking a worker and being woken by it would cost a third of the time
 //! that the medium takes.
@@ -54,7 +54,7 @@ const QUICK: Duration = Duration::from_millis(2);
 
 impl Rhythm {
     fn wrote(&mut self) {
-        self.writes += 1;
+        self.writes = self.writes.saturating_add(1);
     }
 
     fn flushed(&mut self) {
@@ -150,9 +150,8 @@ impl Positional {
         let goes_on = flushes.is_running;
         drop(flushes);
         if goes_on {
-            Arc::clone(&self).flush_aside();
+            self.flush_aside();
         }
-        drop(self);
         drop(busy);
     }
 }
