@@ -26,9 +26,10 @@ pub(crate) struct Read {
 
 impl Pool {
     /// Carries out reads of an image in tasks of their own.
-    pub(crate) fn read_aside(&self, number: u32, point: Point, mut reads: Vec<Read>) {
-        while !reads.is_empty() {
-            let some = reads.split_off(reads.len().saturating_sub(READS_PER_TASK));
+    pub(crate) fn read_aside(&self, number: u32, point: Point, reads: Vec<Read>) {
+        let mut reads = reads.into_iter();
+        while reads.len() > 0 {
+            let some: Vec<Read> = reads.by_ref().take(READS_PER_TASK).collect();
             let pool = self.shared();
             let task = async move { read_all(&pool, number, point, some).await };
             self.runtime.spawn(polled_together(Box::pin(task)));

@@ -209,14 +209,16 @@ impl History {
     }
 
     /// Reads each block and tells what is wrong with it, where something is.
-    pub async fn check_many(&self, wanted: &[(Key, Place)]) -> Vec<(Key, String)> {
-        let Ok(whole) = self.whole() else { return Vec::new() };
-        let blocks = whole.preserved.read_many(wanted).await;
-        wanted
-            .iter()
-            .zip(blocks)
-            .filter_map(|((key, _), block)| Some((*key, block.err()?.to_string())))
-            .collect()
+    ///
+    /// # Errors
+    /// `Damaged` where there is no place to read any from.
+    pub async fn check_many(
+        &self,
+        wanted: &[(Key, Place)],
+    ) -> Result<Vec<(Key, String)>, StoreError> {
+        let blocks = self.whole()?.preserved.read_many(wanted).await;
+        let bad = wanted.iter().zip(blocks);
+        Ok(bad.filter_map(|((key, _), block)| Some((*key, block.err()?.to_string()))).collect())
     }
 
     /// Appends old blocks. They are neither stable nor found by lookups yet.

@@ -195,7 +195,7 @@ impl Pool {
             progress.total.fetch_add(entries.len() as u64, Ordering::Relaxed);
             report.blocks_read += entries.len() as u64;
             for some in entries.chunks(SCRUB_ENTRIES) {
-                for (key, why) in volume.history.check_many(some).await {
+                for (key, why) in volume.history.check_many(some).await? {
                     if !self.is_needed(volume, key.block, key.sequence).await? {
                         continue;
                     }
