@@ -8,11 +8,11 @@
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format scripts lint build test doc crash nbd tour bench mail vm kill)
+STAGES=(tools format scripts lint build test doc fuzz crash nbd tour bench mail vm kill)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(deny fuzz)
+NAMED_STAGES=(deny)
 # What `--quick` leaves out.
-SLOW_STAGES=(crash bench vm kill)
+SLOW_STAGES=(fuzz crash bench vm kill)
 
 skip() {
     echo "skip: $*"

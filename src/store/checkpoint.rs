@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use base::checksum::{self, Kind};
 use base::codec::{CodecError, Reader, Writer};
 use base::id::Id;
+use base::limits::VOLUME_LEN_MAX;
 use base::units::{BLOCK_LEN, Extent, SECTOR_LEN};
 use disk::buffer::BUFFER_LEN_MAX;
 use disk::{AnyDisk, Buffer, DiskError, Durability, Shelf, Usage};
@@ -147,7 +148,10 @@ impl Checkpoint {
         }
         let mut volumes = BTreeMap::new();
         for _ in 0..r.u32()? {
-            let (number, allocated_blocks) = (r.u32()?, r.counter()?);
+            let (number, allocated_blocks) = (r.u32()?, r.u64()?);
+            if allocated_blocks > VOLUME_LEN_MAX / BLOCK_LEN as u64 {
+                return Err(invalid("allocated blocks", allocated_blocks));
+            }
             let (preserved, map) = (take(&mut r)?.to_vec(), take(&mut r)?.to_vec());
             volumes.insert(number, VolumePart { allocated_blocks, preserved, map });
         }
