@@ -181,11 +181,12 @@ impl Pool {
         let (checkpoint, allowed) = loop {
             let last_event = self.lock().last_event_frame;
             let (mut parts, allowed) = self.checkpoint_histories().await?;
-            self.flush().await?;
+            let first_frame = self.first_frame_to_keep().await?;
             let core = self.lock();
             // An event in between, the removal of a mark say, may not be in what was collected.
             if core.last_event_frame == last_event && last_event <= core.durable {
-                break (self.draft(&core, &mut parts, upkeep.generation + 1), allowed);
+                let generation = upkeep.generation + 1;
+                break (self.draft(&core, &mut parts, first_frame, generation), allowed);
             }
         };
         upkeep.slots.write(&*self.shelf, &checkpoint).await?;
@@ -241,17 +242,37 @@ impl Pool {
         Ok((parts, allowed))
     }
 
+    /// The first frame that replay needs, all before it being applied, or overwritten by frames that are
+    /// stable. What overwrites a block while this looks may be lost with the power, and what it overwrote
+    /// is then needed again: so the dirty indices are asked first, and what they know is made stable after.
+    ///
+    /// # Errors
+    /// What flushing the journal gives.
+    async fn first_frame_to_keep(&self) -> Result<u64, DiskError> {
+        let (needed, next) = {
+            let core = self.lock();
+            let needed = core
+                .volumes
+                .values()
+                .flat_map(|live| live.dirty.oldest_frame().into_iter().chain(live.unstable_from));
+            (needed.min(), core.next_frame)
+        };
+        loop {
+            self.flush().await?;
+            if self.lock().durable + 1 >= next {
+                return Ok(needed.unwrap_or(next));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn draft(
         &self,
         core: &Core,
         parts: &mut BTreeMap<u32, VolumePart>,
+        first_frame: u64,
         generation: u64,
     ) -> Checkpoint {
-        let needed = core
-            .volumes
-            .values()
-            .flat_map(|live| live.dirty.oldest_frame().into_iter().chain(live.unstable_from));
-        let first_frame = needed.min().unwrap_or(u64::MAX).min(core.durable + 1);
         let here = (core.ring.head, self.superblock.incarnation);
         let (first_position, first_incarnation) =
             core.frame_positions.get(&first_frame).copied().unwrap_or(here);

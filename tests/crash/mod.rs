@@ -8,6 +8,7 @@ mod create;
 mod cut;
 mod faults;
 mod long;
+mod overwritten;
 mod short;
 mod together;
 

@@ -101,16 +101,19 @@ fn mark_disk(rig: &Rig, mark: &Name) -> Option<AnyDisk> {
     rig.pool.disk(&DiskRef::Mark(of)).ok()
 }
 
+/// Blocks of a volume of which all writes touch the same few, over and over.
+const HOT_BLOCKS: u64 = 3;
+
 /// The writes of a round: none touches what another one does.
-fn draw(rng: &SeededRng, tag: &mut u64) -> Round {
+fn draw(rng: &SeededRng, blocks: u64, tag: &mut u64) -> Round {
     let mut round = Round::new();
-    let mut start = rng.below(6);
-    while start < BLOCKS && round.len() < 8 {
+    let mut start = rng.below(6.min(blocks));
+    while start < blocks && round.len() < 8 {
         let most = if rng.below(6) == 0 { WRITE_BLOCKS_MAX } else { 4 };
-        let blocks = (1 + rng.below(most)).min(BLOCKS - start);
-        round.push(Write { start, blocks, tag: *tag, is_promised: false });
+        let len = (1 + rng.below(most)).min(blocks - start);
+        round.push(Write { start, blocks: len, tag: *tag, is_promised: false });
         *tag += 2 * WRITE_BLOCKS_MAX * BLOCK + 1;
-        start += blocks + rng.below(8);
+        start += len + rng.below(8);
     }
     round
 }
@@ -122,11 +125,12 @@ async fn live(machine: &SimWorld, rng: &SeededRng, history: &mut History) {
     machine.set_answering(Answering::Shuffled);
     tokio::spawn(machine.clone().pumping());
     machine.cut_at(machine.steps() + 5 + rng.below(150));
+    let blocks = if rng.below(2) == 0 { HOT_BLOCKS } else { BLOCKS };
     let mut tag = 1;
     while !machine.is_off() {
         let number = history.rounds.len();
         rig.make_room().await;
-        let round = draw(rng, &mut tag);
+        let round = draw(rng, blocks, &mut tag);
         let mark = (rng.below(3) == 0).then(|| name(&format!("m{number}")));
         let beside = tokio::spawn(beside(rig.pool.clone(), mark.clone(), rng.below(3)));
         let mut answers = Vec::new();
