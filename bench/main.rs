@@ -19,109 +19,43 @@ mod payload;
 mod plan;
 mod recovery;
 mod report;
+mod sections;
+mod settings;
 mod tally;
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use base::size::ByteSize;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::Site;
 use crate::report::Report;
+use crate::settings::{Arguments, Question, Settings};
 
 /// What a step gives, or why there is nothing to give.
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Measures Tidemark beside its peers
-#[derive(Parser)]
-#[command(name = "bench", version)]
-struct Arguments {
-    #[command(subcommand)]
-    question: Question,
+/// What a question gives.
+struct Findings {
+    /// Every measurement, as JSON.
+    json: String,
+    /// Tables by the name of their section, as Markdown.
+    sections: Vec<(&'static str, String)>,
+    /// Plots by the name of their file, as SVG.
+    plots: Vec<(String, String)>,
+    /// What must hold on any machine and does not.
+    complaints: Vec<String>,
 }
 
-#[derive(Subcommand)]
-enum Question {
-    /// Speed over NBD beside peers, the bare disk and the bare protocol
-    Nbd(Settings),
-    /// What a mark costs under load, and what many marks cost
-    Marks(Settings),
-    /// How soon it serves again after SIGKILL under load
-    Recovery(Settings),
-}
-
-/// How to measure.
-#[derive(Args, Clone, Debug)]
-struct Settings {
-    /// How often everything is measured
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// How long each cell runs; 2, or 60 with --sustained
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Size of the volume
-    #[arg(long, default_value = "1G")]
-    size: ByteSize,
-    /// What goes on for ever, instead of bursts
-    #[arg(long)]
-    sustained: bool,
-    /// One short round, judged by what must hold on any machine
-    #[arg(long, conflicts_with_all = ["rounds", "size", "cells", "contenders", "sustained"])]
-    smoke: bool,
-    /// Only these cells, by name, with commas between
-    #[arg(long, value_delimiter = ',')]
-    cells: Vec<String>,
-    /// Only contenders whose name contains one of these; raw and null are always there
-    #[arg(long, value_delimiter = ',')]
-    contenders: Vec<String>,
-    /// A folder on the disk to be measured; what is made there is removed again
-    #[arg(long, default_value = "target")]
-    dir: PathBuf,
-    /// Write the measurements to this file, as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Write the tables to this file
-    #[arg(long)]
-    results: Option<PathBuf>,
-}
-
-/// A smoke test counts requests; time only keeps a slow machine from taking for ever.
-const SMOKE_SECONDS: f64 = 2.0;
-const SMOKE_SIZE: ByteSize = ByteSize(128 << 20);
-
-impl Settings {
-    fn completed(mut self) -> Self {
-        let usual = if self.sustained { 60.0 } else { 2.0 };
-        if self.smoke {
-            self.rounds = 1;
-            self.size = SMOKE_SIZE;
-        }
-        let seconds = if self.smoke { SMOKE_SECONDS } else { usual };
-        self.seconds.get_or_insert(seconds);
-        self
-    }
-
-    fn line(&self) -> String {
-        let (rounds, seconds, size) = (self.rounds, self.time().as_secs_f64(), self.size);
-        format!("{rounds} rounds, cells of {seconds} s, a volume of {size}")
-    }
-
-    fn time(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds.unwrap_or_default())
-    }
-
-    fn has_cell(&self, name: &str) -> bool {
-        self.cells.is_empty() || self.cells.iter().any(|wanted| wanted == name)
-    }
-
-    fn has_contender(&self, name: &str) -> bool {
-        let is_reference = name.starts_with("raw") || name.starts_with("null");
-        let is_wanted = self.contenders.iter().any(|wanted| name.contains(wanted.as_str()));
-        self.contenders.is_empty() || is_reference || is_wanted
+impl Findings {
+    fn of(measured: &impl Serialize, section: &'static str, tables: String) -> Outcome<Self> {
+        let json = serde_json::to_string_pretty(measured)?;
+        let sections = vec![(section, tables)];
+        Ok(Self { json, sections, plots: Vec::new(), complaints: Vec::new() })
     }
 }
 
@@ -152,45 +86,65 @@ async fn answer_unless_interrupted(question: Question) -> Outcome<()> {
 }
 
 async fn answer(question: Question) -> Outcome<()> {
-    let (Question::Nbd(settings) | Question::Marks(settings) | Question::Recovery(settings)) =
-        &question;
-    let settings = settings.clone().completed();
+    let settings = question.settings().clone().completed();
     let programs = programs()?;
     let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&settings.dir)?;
     let site =
         Site { dir: dir.path().canonicalize()?, programs: programs.clone(), size: settings.size.0 };
-    let mut complaints = Vec::new();
-    let (json, tables) = match question {
+    let findings = found(&question, &settings, &site).await?;
+    if let Some(path) = &settings.json {
+        std::fs::write(path, &findings.json)?;
+    }
+    let mut facts: Vec<String> =
+        house::facts(&programs).iter().map(|(name, fact)| format!("- {name}: {fact}\n")).collect();
+    facts.push(format!("- run: {}\n", settings.line()));
+    let facts = facts.concat();
+    for (name, tables) in &findings.sections {
+        print!("## {name}\n\n{facts}{tables}\n");
+    }
+    if let Some(path) = &settings.results {
+        keep(path, &facts, &findings)?;
+    }
+    if findings.complaints.is_empty() { Ok(()) } else { Err(findings.complaints.join("\n").into()) }
+}
+
+async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome<Findings> {
+    Ok(match question {
         Question::Nbd(_) => {
-            let measures = nbd::ask(&settings, site).await?;
+            let measures = nbd::ask(settings, site.clone()).await?;
             let report = Report::of(&measures);
-            if settings.smoke {
-                complaints = check::complaints(&report);
-            }
-            (serde_json::to_string_pretty(&measures)?, report.markdown())
+            let complaints = if settings.smoke { check::complaints(&report) } else { Vec::new() };
+            Findings { complaints, ..Findings::of(&measures, "nbd", report.markdown())? }
         }
         Question::Marks(_) => {
-            let figures = marks::ask(&settings, &site).await?;
-            (serde_json::to_string_pretty(&figures)?, marks::markdown(&figures))
+            let figures = marks::ask(settings, site).await?;
+            Findings::of(&figures, "marks", marks::markdown(&figures))?
         }
         Question::Recovery(_) => {
-            let recoveries = recovery::ask(&settings, &site).await?;
-            (serde_json::to_string_pretty(&recoveries)?, recovery::markdown(&recoveries))
+            let recoveries = recovery::ask(settings, site).await?;
+            Findings::of(&recoveries, "recovery", recovery::markdown(&recoveries))?
         }
+    })
+}
+
+/// Puts the sections that were measured into the file of results, and their plots beside it.
+fn keep(path: &Path, facts: &str, findings: &Findings) -> Outcome<()> {
+    let mut document = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read?,
     };
-    if let Some(path) = &settings.json {
-        std::fs::write(path, json)?;
+    for (name, tables) in &findings.sections {
+        document = sections::replaced(&document, name, &format!("{facts}{tables}"));
     }
-    let mut text = String::from("# Results\n\n");
-    for (name, fact) in house::facts(&programs) {
-        text += &format!("- {name}: {fact}\n");
+    std::fs::write(path, document)?;
+    let folder = path.with_file_name("curves");
+    if !findings.plots.is_empty() {
+        std::fs::create_dir_all(&folder)?;
     }
-    text += &format!("- run: {}\n{tables}", settings.line());
-    print!("{text}");
-    if let Some(path) = &settings.results {
-        std::fs::write(path, text)?;
+    for (name, svg) in &findings.plots {
+        std::fs::write(folder.join(name), svg)?;
     }
-    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
+    Ok(())
 }
 
 /// The folder of Tidemark's programs: that of `TIDEMARK_BIN`, or where this one lies.
