@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Outcome;
+
 /// Which requests, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Pattern {
@@ -38,6 +40,21 @@ pub struct Cell {
     pub is_marked: bool,
     /// What the project wants of Tidemark here, as a ratio to L.
     pub goal: f64,
+}
+
+impl Cell {
+    /// Whether a FLUSH follows several writes that are in flight together.
+    pub fn is_grouped(&self) -> bool {
+        self.flush_every > 1
+    }
+}
+
+/// The cell of this name.
+///
+/// # Errors
+/// Where there is none.
+pub fn named(name: &str) -> Outcome<&'static Cell> {
+    Ok(CELLS.iter().find(|cell| cell.name == name).ok_or_else(|| format!("no cell {name}"))?)
 }
 
 const KIB: u32 = 1024;

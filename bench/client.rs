@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use crate::Outcome;
 use crate::house::now;
-use crate::payload::Payload;
-use crate::plan::{Kind, Plan, Request};
+use crate::payload::{Content, Payload};
+use crate::plan::{Kind, Request, Requests};
 use crate::tally::Tally;
 
 const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
@@ -30,13 +30,44 @@ const RECEIVE_LEN: usize = 1 << 20;
 /// Pieces that leave with one call: what Linux takes at most is 1024.
 const PIECES_MAX: usize = 128;
 
-/// When a load ends.
+/// When a load ends, and how fast it may go.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// After this time.
+    /// It ends after this time.
     pub time: Duration,
     /// And not after more requests than this.
     pub requests: u64,
+    /// Requests a second at most.
+    pub rate: f64,
+}
+
+impl Limit {
+    /// After this time, at full speed.
+    pub fn time(time: Duration) -> Self {
+        Self { time, requests: u64::MAX, rate: f64::INFINITY }
+    }
+
+    /// The same, and not after more requests than this.
+    pub fn requests(self, requests: u64) -> Self {
+        Self { requests, ..self }
+    }
+
+    /// The same with so many requests a second at most.
+    pub fn rate(self, rate: f64) -> Self {
+        Self { rate, ..self }
+    }
+
+    /// Whether one more request may be sent after `elapsed`, when so many were.
+    fn allows(&self, issued: u64, elapsed: Duration) -> bool {
+        let is_in_pace =
+            self.rate.is_infinite() || issued as f64 <= elapsed.as_secs_f64() * self.rate;
+        issued < self.requests && is_in_pace
+    }
+
+    /// How long to wait for answers before looking again whether more may be sent.
+    fn pause(&self) -> Duration {
+        if self.rate.is_finite() { PACE } else { SILENCE_MAX }
+    }
 }
 
 /// A connection to one export.
@@ -87,24 +118,38 @@ impl Client {
                 kind => return Err(format!("the server refuses {export:?}: {kind:#x}").into()),
             }
         }
-        Ok(Self { stream, size, payload: Payload::new(size) })
+        Ok(Self { stream, size, payload: Payload::of(Content::Random) })
+    }
+
+    /// Writes this from now on, instead of random bytes.
+    pub fn write(&mut self, content: Content) {
+        self.payload = Payload::of(content);
     }
 
     /// Runs a load and tells how it went. Returns when every request was answered.
     ///
     /// # Errors
     /// Where the server answers with an error, with nonsense, or not at all.
-    pub async fn run(&mut self, plan: &mut Plan, depth: usize, limit: Limit) -> Outcome<Tally> {
+    pub async fn run(
+        &mut self,
+        plan: &mut impl Requests,
+        depth: usize,
+        limit: Limit,
+    ) -> Outcome<Tally> {
         let mut flight = Flight::new(depth);
         let start = now();
         flight.tally.started = start;
         let mut received = Received::default();
+        let mut heard = start;
         loop {
             let elapsed = now() - start;
-            if elapsed < limit.time {
-                while flight.tally.issued < limit.requests && flight.issue(plan, elapsed) {}
+            let is_open = elapsed < limit.time && flight.tally.issued < limit.requests;
+            while is_open && limit.allows(flight.tally.issued, elapsed) {
+                if !flight.issue(plan, elapsed) {
+                    break;
+                }
             }
-            if flight.is_over() {
+            if flight.is_over() && !is_open {
                 break;
             }
             send(&self.stream, &mut flight.outgoing, &mut self.payload)?;
@@ -113,10 +158,18 @@ impl Client {
             } else {
                 Interest::READABLE | Interest::WRITABLE
             };
-            let ready = tokio::time::timeout(SILENCE_MAX, self.stream.ready(interest));
-            let ready = ready.await.map_err(|_| "the server has not answered for a minute")??;
-            if ready.is_readable() {
-                received.take(&self.stream, &mut flight, start)?;
+            let ready = tokio::time::timeout(limit.pause(), self.stream.ready(interest)).await;
+            match ready {
+                Ok(ready) => {
+                    if ready?.is_readable() {
+                        received.take(&self.stream, &mut flight, start)?;
+                        heard = now();
+                    }
+                }
+                Err(_) if !flight.is_over() && now() - heard >= SILENCE_MAX => {
+                    return Err("the server has not answered for a minute".into());
+                }
+                Err(_) => {}
             }
         }
         flight.tally.elapsed = now() - start;
@@ -136,6 +189,8 @@ impl Client {
     }
 }
 
+/// How often a load that is held back looks whether it may go on.
+const PACE: Duration = Duration::from_millis(1);
 /// A server that is silent for so long is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -164,7 +219,7 @@ impl Flight {
         }
     }
 
-    fn issue(&mut self, plan: &mut Plan, now: Duration) -> bool {
+    fn issue(&mut self, plan: &mut impl Requests, now: Duration) -> bool {
         let Some(slot) = self.free.pop() else { return false };
         let request = plan.next();
         self.slots[slot] = Some((request, now));
@@ -303,4 +358,21 @@ fn understood(answer: &[u8; ANSWER_LEN], flight: &Flight) -> Outcome<(usize, usi
         return Err(format!("the server answers {request:?} with error {error}").into());
     }
     Ok((slot, if request.kind == Kind::Read { request.len as usize } else { 0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_kept_and_no_pace_is_none() {
+        let second = Duration::from_secs(1);
+        let free = Limit::time(second);
+        assert!(free.allows(0, Duration::ZERO) && free.allows(1_000_000, Duration::ZERO));
+        let paced = Limit::time(second).rate(100.0);
+        assert!(paced.allows(0, Duration::ZERO));
+        assert!(!paced.allows(1, Duration::ZERO));
+        assert!(paced.allows(50, second / 2) && !paced.allows(51, second / 2));
+        assert!(!paced.requests(10).allows(10, second));
+    }
 }

@@ -17,7 +17,7 @@ use crate::{cell, house};
 /// Who stands in a row of the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
-    /// `fio` on the file, without a server.
+    /// The file alone, without a server: `fio`, or this program where that cannot.
     Raw,
     /// A server with no disk behind it: what the protocol and the client allow.
     Null,
@@ -39,7 +39,7 @@ impl Who {
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Raw => "raw fio",
+            Self::Raw => "raw",
             Self::Null => "null (nbdkit)",
             Self::Tidemark => "tidemark",
             Self::NbdkitFile => "nbdkit file †",
@@ -119,14 +119,23 @@ impl Server {
     /// # Errors
     /// Where its program is missing or does not come up.
     pub async fn start(who: Who, site: &Site) -> Outcome<Self> {
-        let socket = site.dir.join(format!("{who:?}.sock"));
-        let mut server = Self { who, child: None, socket, marks: 0 };
-        server.spawn(site).await?;
+        let server = Self::bare(who, site).await?;
         if who == Who::Tidemark && !site.tidemark(&["volume", "ls"])?.contains(VOLUME) {
             let size = site.size.to_string();
             site.tidemark(&["volume", "create", VOLUME, "--size", &size])?;
             server.fill().await?;
         }
+        Ok(server)
+    }
+
+    /// Starts a contender as it is: Tidemark without a volume.
+    ///
+    /// # Errors
+    /// Where its program is missing or does not come up.
+    pub async fn bare(who: Who, site: &Site) -> Outcome<Self> {
+        let socket = site.dir.join(format!("{who:?}.sock"));
+        let mut server = Self { who, child: None, socket, marks: 0 };
+        server.spawn(site).await?;
         Ok(server)
     }
 
@@ -193,12 +202,18 @@ impl Server {
     }
 
     async fn fill(&self) -> Outcome<()> {
-        let cell = cell::CELLS.iter().find(|cell| cell.name == "swrite").ok_or("no such cell")?;
+        let cell = cell::named("swrite")?;
         let mut client = self.connect().await?;
         let mut plan = Plan::new(*cell, client.size, 1);
         let requests = client.size / u64::from(cell.len);
-        client.run(&mut plan, cell.depth, Limit { time: PATIENCE * 10, requests }).await?;
+        let limit = Limit::time(PATIENCE * 10).requests(requests);
+        client.run(&mut plan, cell.depth, limit).await?;
         client.disconnect().await
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Its process, where it has one.

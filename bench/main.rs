@@ -17,11 +17,13 @@ mod measure;
 mod nbd;
 mod payload;
 mod plan;
+mod raw;
 mod recovery;
 mod report;
 mod sections;
 mod settings;
 mod tally;
+mod values;
 
 use std::error::Error;
 use std::io::ErrorKind;

@@ -71,19 +71,14 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<MarkFigures> {
     let mut held = 0;
     for wanted in HELD {
         while held < wanted {
-            run(
-                &server,
-                cell("write")?,
-                held.into(),
-                Limit { time: Duration::MAX, requests: CHANGES },
-            )
-            .await?;
+            run(&server, cell("write")?, held.into(), Limit::time(Duration::MAX).requests(CHANGES))
+                .await?;
             held += 1;
             api.take_mark(VOLUME, &format!("held-{held}"))?;
         }
         // What was put off while the marks were taken is not what they cost.
         method.settle(&server).await?;
-        let limit = Limit { time: method.time, requests: u64::MAX };
+        let limit = Limit::time(method.time);
         let mut read = run(&server, cell("read")?, 1, limit).await?;
         let marker = Marker::start(api.clone());
         let load = run(&server, cell("first")?, u64::from(held) + 2, limit).await?;
@@ -100,7 +95,7 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<MarkFigures> {
 /// Reads of a view of the oldest mark, of a middle one and of the newest, beside reads of the volume.
 async fn views(settings: &Settings, site: &Site, server: &Server) -> Outcome<Vec<ViewReads>> {
     let newest = HELD[HELD.len() - 1];
-    let limit = Limit { time: settings.time(), requests: u64::MAX };
+    let limit = Limit::time(settings.time());
     let mut figures = Vec::new();
     for mark in [1, newest / 2, newest] {
         let of = format!("held-{mark}");

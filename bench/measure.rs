@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::api::Api;
 use crate::cell::Cell;
 use crate::client::Limit;
 use crate::contender::{Server, Site, Who};
@@ -12,6 +13,7 @@ use crate::counters::{Counters, Reading};
 use crate::fio;
 use crate::house::now;
 use crate::plan::Plan;
+use crate::raw;
 use crate::tally::Tally;
 
 /// What one cell on one contender gave.
@@ -50,6 +52,10 @@ pub struct Measure {
     pub disk_writes: f64,
     /// Flushes of the disk for each flush of the client, while the load ran.
     pub disk_flushes: f64,
+    /// FLUSHes that were asked for, for each read or write.
+    pub flushes_asked: f64,
+    /// Flushes of the disk for each read or write, while the load ran.
+    pub flushes_done: f64,
     /// Processors that others kept busy meanwhile, kernel threads among them.
     pub strangers: f64,
     /// How long the server went on working afterwards, in seconds.
@@ -89,11 +95,12 @@ impl Method {
         }
         let before = self.counters.read(server.pid())?;
         let (tally, p50_us, p99_us) = match server.who {
+            Who::Raw if cell.is_grouped() => self.load_raw(cell, seed).await?,
             Who::Raw => self.raw(cell, seed)?,
             _ => {
                 let mut tally = self.load(cell, server, seed).await?;
-                let latencies = (tally.latency_us(0.5), tally.latency_us(0.99));
-                (tally, latencies.0, latencies.1)
+                let (p50_us, p99_us) = (tally.latency_us(0.5), tally.latency_us(0.99));
+                (tally, p50_us, p99_us)
             }
         };
         let loaded = self.counters.read(server.pid())? - before;
@@ -121,16 +128,23 @@ impl Method {
         Ok((tally, count.p50_us, count.p99_us))
     }
 
+    /// `fio` cannot flush after each so many writes when many are in flight, so this program does.
+    async fn load_raw(&self, cell: &Cell, seed: u64) -> Outcome<(Tally, f64, f64)> {
+        let mut plan = Plan::new(*cell, self.site.size, seed);
+        let limit = Limit::time(self.time).requests((self.requests_max)(cell));
+        let mut tally = raw::run(&self.site.file(), &mut plan, cell.depth, limit).await?;
+        let (p50_us, p99_us) = (tally.latency_us(0.5), tally.latency_us(0.99));
+        Ok((tally, p50_us, p99_us))
+    }
+
     async fn load(&self, cell: &Cell, server: &mut Server, seed: u64) -> Outcome<Tally> {
         let mut whole = Tally::default();
         let requests_max = (self.requests_max)(cell);
         while whole.elapsed < self.time && whole.requests < requests_max {
             let mut client = server.connect().await?;
             let mut plan = Plan::new(*cell, client.size, seed + whole.requests);
-            let limit = Limit {
-                time: self.time - whole.elapsed,
-                requests: plan.once().unwrap_or(u64::MAX).min(requests_max - whole.requests),
-            };
+            let requests = plan.once().unwrap_or(u64::MAX).min(requests_max - whole.requests);
+            let limit = Limit::time(self.time - whole.elapsed).requests(requests);
             whole.join(client.run(&mut plan, cell.depth, limit).await?);
             client.disconnect().await?;
             // Every place was written once: the next mark makes them first writes again.
@@ -153,10 +167,13 @@ impl Method {
         let work = |reading: Reading| reading.server_bytes_written + reading.server_bytes_read;
         let (start, mut last_work) = (now(), now());
         let mut last = work(self.counters.read(server.pid())?);
+        let api = Api::reached(&self.site.state()).await?;
         while now() - last_work < QUIET {
             tokio::time::sleep(LOOK).await;
             let this = work(self.counters.read(server.pid())?);
-            if this != last {
+            // On a busy machine it may have been left alone for long and not have begun yet.
+            let is_quiet_for_long = now() - last_work + LOOK >= QUIET;
+            if this != last || (is_quiet_for_long && api.unapplied_bytes()? > 0) {
                 (last, last_work) = (this, now());
             }
             if now() - start > SETTLE_MAX {
@@ -201,6 +218,8 @@ impl Spent {
             disk_bytes,
             disk_writes: per(settled.disk_writes, tally.requests),
             disk_flushes: per(loaded.disk_flushes, tally.flushes),
+            flushes_asked: per(tally.flushes, tally.requests),
+            flushes_done: per(loaded.disk_flushes, tally.requests),
             strangers: strangers / seconds.max(1e-3),
             settle_s: 0.0,
         }

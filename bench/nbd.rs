@@ -55,7 +55,7 @@ fn smoke_requests(cell: &Cell) -> u64 {
 
 fn line(cell: &Cell, measure: &Measure) -> String {
     format!(
-        "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} flushes {:4.2} strangers {:4.2} settled {:.1} s",
+        "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} flushes {:4.2} ({:5.3} a request) strangers {:4.2} settled {:.1} s",
         measure.round,
         measure.cell,
         measure.who,
@@ -66,6 +66,7 @@ fn line(cell: &Cell, measure: &Measure) -> String {
         measure.cpu_after_us,
         measure.bytes,
         measure.disk_flushes,
+        measure.flushes_done,
         measure.strangers,
         measure.settle_s,
     )

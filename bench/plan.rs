@@ -26,11 +26,41 @@ pub struct Request {
     pub len: u32,
 }
 
+/// Requests without an end, one after the other.
+pub trait Requests {
+    /// The next request.
+    fn next(&mut self) -> Request;
+}
+
+/// The places that a load visits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// Where the first one begins, in bytes.
+    pub start: u64,
+    /// How many there are.
+    pub places: u64,
+    /// Bytes from the start of one to the start of the next.
+    pub stride: u64,
+}
+
+impl Area {
+    /// All places of `len` bytes in `size` bytes from `start` on, side by side.
+    pub fn dense(start: u64, size: u64, len: u32) -> Self {
+        Self { start, places: size / u64::from(len), stride: u64::from(len) }
+    }
+
+    /// So many places, as far from each other as `size` bytes allow in whole blocks.
+    pub fn spread(size: u64, places: u64) -> Self {
+        const BLOCK: u64 = 4096;
+        Self { start: 0, places, stride: (size / places / BLOCK * BLOCK).max(BLOCK) }
+    }
+}
+
 /// The endless sequence of requests of a cell over a disk.
 #[derive(Debug)]
 pub struct Plan {
     cell: Cell,
-    places: u64,
+    area: Area,
     chance: SeededRng,
     index: u64,
     writes_unflushed: u32,
@@ -40,10 +70,14 @@ pub struct Plan {
 impl Plan {
     /// The requests of `cell` on a disk of `size` bytes.
     pub fn new(cell: Cell, size: u64, seed: u64) -> Self {
+        Self::over(cell, Area::dense(0, size, cell.len), seed)
+    }
+
+    /// The requests of `cell` on these places of a disk.
+    pub fn over(cell: Cell, area: Area, seed: u64) -> Self {
         let chance = SeededRng::new(seed);
         let mixer = chance.next_u64() | 1;
-        let places = size / u64::from(cell.len);
-        Self { cell, places, chance, index: 0, writes_unflushed: 0, mixer }
+        Self { cell, area, chance, index: 0, writes_unflushed: 0, mixer }
     }
 
     /// How many requests without a repetition there are, where the pattern has such a number.
@@ -51,8 +85,14 @@ impl Plan {
         (self.cell.pattern == Pattern::EachOnce).then_some(self.places_mixed())
     }
 
-    /// The next request.
-    pub fn next(&mut self) -> Request {
+    /// The largest power of two of places: what `mixed` can put into another order.
+    fn places_mixed(&self) -> u64 {
+        1 << self.area.places.ilog2()
+    }
+}
+
+impl Requests for Plan {
+    fn next(&mut self) -> Request {
         if self.cell.flush_every > 0 && self.writes_unflushed == self.cell.flush_every {
             self.writes_unflushed = 0;
             return Request { kind: Kind::Flush, offset: 0, len: 0 };
@@ -63,20 +103,16 @@ impl Plan {
             _ => Kind::Write,
         };
         let place = match self.cell.pattern {
-            Pattern::SequentialRead | Pattern::SequentialWrite => self.index % self.places,
+            Pattern::SequentialRead | Pattern::SequentialWrite => self.index % self.area.places,
             Pattern::EachOnce => mixed(self.index, self.places_mixed(), self.mixer),
             Pattern::RandomRead | Pattern::RandomWrite | Pattern::Mixed => {
-                self.chance.below(self.places)
+                self.chance.below(self.area.places)
             }
         };
         self.index += 1;
         self.writes_unflushed += u32::from(kind == Kind::Write);
-        Request { kind, offset: place * u64::from(self.cell.len), len: self.cell.len }
-    }
-
-    /// The largest power of two of places: what `mixed` can put into another order.
-    fn places_mixed(&self) -> u64 {
-        1 << self.places.ilog2()
+        let offset = self.area.start + place * self.area.stride;
+        Request { kind, offset, len: self.cell.len }
     }
 }
 
@@ -139,6 +175,28 @@ mod tests {
         let mut plan = plan("mail");
         let reads = (0..10_000).filter(|_| plan.next().kind == Kind::Read).count();
         assert!((6_700..7_300).contains(&reads), "{reads}");
+    }
+
+    #[test]
+    fn places_are_spread_over_the_whole_disk_and_stay_in_it() {
+        let size = 16 << 40;
+        let area = Area::spread(size, 1 << 15);
+        let cell = CELLS.iter().find(|cell| cell.name == "first").unwrap();
+        let mut plan = Plan::over(*cell, area, 3);
+        let offsets: HashSet<u64> = (0..1 << 15).map(|_| plan.next().offset).collect();
+        assert_eq!(offsets.len(), 1 << 15);
+        assert_eq!(offsets.iter().min(), Some(&0));
+        let last = *offsets.iter().max().unwrap();
+        assert!(last + 4096 <= size && last > size / 100 * 99, "{last}");
+    }
+
+    #[test]
+    fn a_dense_area_begins_where_it_is_told_to() {
+        let cell = CELLS.iter().find(|cell| cell.name == "write").unwrap();
+        let mut plan = Plan::over(*cell, Area::dense(1 << 30, 8 << 20, 4096), 3);
+        assert!(
+            (0..1000).all(|_| ((1 << 30)..(1 << 30) + (8 << 20)).contains(&plan.next().offset))
+        );
     }
 
     #[test]

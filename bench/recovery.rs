@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::cell::CELLS;
+use crate::cell;
 use crate::client::Limit;
 use crate::contender::{Server, Site, Who};
 use crate::house::now;
@@ -26,13 +26,12 @@ pub struct Recovery {
 /// Where Tidemark does not come back.
 pub async fn ask(settings: &Settings, site: &Site) -> Outcome<Vec<Recovery>> {
     let mut server = Server::start(Who::Tidemark, site).await?;
-    let cell = |name| CELLS.iter().find(|cell| cell.name == name).ok_or("there is no such cell");
-    let (write, read) = (cell("write")?, cell("read")?);
+    let (write, read) = (cell::named("write")?, cell::named("read")?);
     let mut recoveries = Vec::new();
     for round in 0..settings.rounds {
         let mut client = server.connect().await?;
         let mut plan = Plan::new(*write, client.size, round.into());
-        let limit = Limit { time: settings.time(), requests: u64::MAX };
+        let limit = Limit::time(settings.time());
         client.run(&mut plan, write.depth, limit).await?;
         let status: Value =
             serde_json::from_str(&Api::of(&site.state())?.ask("GET", "/status", "")?)?;
@@ -44,7 +43,7 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<Vec<Recovery>> {
         let back = now() - start;
         let mut client = server.connect().await?;
         let mut plan = Plan::new(*read, client.size, round.into());
-        client.run(&mut plan, 1, Limit { requests: 1, ..limit }).await?;
+        client.run(&mut plan, 1, limit.requests(1)).await?;
         client.disconnect().await?;
         recoveries.push(Recovery {
             round,

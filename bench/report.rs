@@ -6,27 +6,7 @@ use std::fmt::Write;
 use crate::cell::{CELLS, Cell};
 use crate::contender::Who;
 use crate::measure::Measure;
-
-/// The measurements of one cell on one contender, a value for each round.
-struct Values(Vec<f64>);
-
-impl Values {
-    fn median(&self) -> Option<f64> {
-        let mut values = self.0.clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => None,
-            len if len % 2 == 1 => Some(values[middle]),
-            _ => Some((values[middle - 1] + values[middle]) / 2.0),
-        }
-    }
-
-    fn spread(&self) -> (f64, f64) {
-        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
-        (least, self.0.iter().copied().fold(0.0, f64::max))
-    }
-}
+use crate::values::Values;
 
 /// Processors that others may take before ratios of speed suffer.
 const QUIET_MOST: f64 = 0.3;
@@ -76,10 +56,7 @@ impl<'a> Report<'a> {
     /// Everything as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = self.noise() + &self.goals();
-        let ratio = |values: Values| {
-            let (least, most) = values.spread();
-            values.median().map(|median| format!("**{median:.2}** [{least:.2}-{most:.2}]"))
-        };
+        let ratio = |values: Values| values.spread().map(|spread| spread.shown(2));
         text += &self.table("Ratio to L", |who, cell| {
             ratio(self.ratios(who, cell, |round| self.limit(cell, round)))
         });
@@ -104,6 +81,11 @@ impl<'a> Report<'a> {
         );
         text += &self.table("Disk writes per request", figure(|one| one.disk_writes, 2));
         text += &self.table("Disk flushes per FLUSH", figure(|one| one.disk_flushes, 2));
+        let asked = figure(|one| one.flushes_asked, 3);
+        let done = figure(|one| one.flushes_done, 3);
+        text += &self.table("Disk flushes per request, and FLUSHes asked for", |who, cell| {
+            Some(format!("{} of {}", done(who, cell)?, asked(who, cell)?))
+        });
         text += &self.table("Seconds of work afterwards", figure(|one| one.settle_s, 1));
         text += &self.table("Processors kept busy by others", figure(|one| one.strangers, 2));
         text
