@@ -125,6 +125,16 @@ impl Counters {
     }
 }
 
+/// Bytes of memory that a process has in use, by the kernel's count.
+///
+/// # Errors
+/// Where it is gone.
+pub fn resident_bytes(pid: u32) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let text = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    Ok(numbers(text).first().copied().unwrap_or(0) * 1024)
+}
+
 fn numbers(line: &str) -> Vec<u64> {
     line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
@@ -157,6 +167,15 @@ mod tests {
             }
             assert!(rounds < 1000, "{spent:?} {sum}");
         }
+    }
+
+    #[test]
+    fn memory_that_is_used_is_resident() {
+        let pid = std::process::id();
+        let before = resident_bytes(pid).unwrap();
+        let held = std::hint::black_box(vec![1_u8; 128 << 20]);
+        assert!(resident_bytes(pid).unwrap() >= before + (64 << 20), "{before}");
+        assert_eq!(held.len(), 128 << 20);
     }
 
     #[test]
