@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod busy;
 mod cell;
 mod check;
 mod client;
@@ -124,6 +125,10 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
         Question::Marks(_) => {
             let figures = marks::ask(settings, site).await?;
             Findings::of(&figures, "marks", marks::markdown(&figures))?
+        }
+        Question::Busy { others, .. } => {
+            let measured = busy::ask(settings, site, *others).await?;
+            Findings::of(&measured, "busy", busy::markdown(&measured))?
         }
         Question::Recovery(_) => {
             let recoveries = recovery::ask(settings, site).await?;

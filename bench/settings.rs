@@ -22,6 +22,13 @@ pub enum Question {
     Nbd(Settings),
     /// What a mark costs under load, what many marks cost, and what becomes of a deleted one
     Marks(Settings),
+    /// What is left of the foreground while marks, a view and a scrub go on beside it
+    Busy {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        others: Others,
+    },
     /// How soon it serves again after SIGKILL under load
     Recovery(Settings),
 }
@@ -31,6 +38,7 @@ impl Question {
     pub fn settings(&self) -> &Settings {
         match self {
             Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
+            Self::Busy { settings, .. } => settings,
         }
     }
 }
@@ -69,6 +77,14 @@ pub struct Settings {
     /// go into the folder `curves` beside it
     #[arg(long)]
     pub results: Option<PathBuf>,
+}
+
+/// What goes on beside the foreground.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Others {
+    /// MiB a second that the other client reads of a view
+    #[arg(long, default_value_t = 50.0)]
+    pub view_mib: f64,
 }
 
 /// A smoke test counts requests; time only keeps a slow machine from taking for ever.
