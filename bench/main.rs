@@ -11,8 +11,11 @@ mod check;
 mod client;
 mod contender;
 mod counters;
+mod curves;
 mod deletion;
+mod entries;
 mod fio;
+mod growth;
 mod house;
 mod lab;
 mod marker;
@@ -21,6 +24,7 @@ mod measure;
 mod nbd;
 mod payload;
 mod plan;
+mod plot;
 mod raw;
 mod recovery;
 mod report;
@@ -129,6 +133,12 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
         Question::Busy { others, .. } => {
             let measured = busy::ask(settings, site, *others).await?;
             Findings::of(&measured, "busy", busy::markdown(&measured))?
+        }
+        Question::Curves { reach, .. } => {
+            let points = curves::ask(settings, site, reach).await?;
+            let json = serde_json::to_string_pretty(&points)?;
+            let (sections, plots) = (growth::sections(&points), growth::plots(&points));
+            Findings { json, sections, plots, complaints: Vec::new() }
         }
         Question::Recovery(_) => {
             let recoveries = recovery::ask(settings, site).await?;

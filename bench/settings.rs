@@ -29,6 +29,13 @@ pub enum Question {
         #[command(flatten)]
         others: Others,
     },
+    /// Cost as volumes, marks, connections and map entries grow
+    Curves {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// How soon it serves again after SIGKILL under load
     Recovery(Settings),
 }
@@ -39,6 +46,7 @@ impl Question {
         match self {
             Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
             Self::Busy { settings, .. } => settings,
+            Self::Curves { settings, .. } => settings,
         }
     }
 }
@@ -87,6 +95,26 @@ pub struct Others {
     pub view_mib: f64,
 }
 
+/// Which curves, and how far they go.
+#[derive(Args, Clone, Debug)]
+pub struct Reach {
+    /// Only these curves: size, marks, connections, entries
+    #[arg(long, value_delimiter = ',')]
+    pub curves: Vec<String>,
+    /// The largest volume
+    #[arg(long, default_value = "16T")]
+    pub size_max: ByteSize,
+    /// The most marks held
+    #[arg(long, default_value_t = 256)]
+    pub marks_max: u64,
+    /// The most connections
+    #[arg(long, default_value_t = 64)]
+    pub connections_max: u64,
+    /// The most map entries; ten million take some ten minutes and 10 GB
+    #[arg(long, default_value_t = 1_000_000)]
+    pub entries_max: u64,
+}
+
 /// A smoke test counts requests; time only keeps a slow machine from taking for ever.
 const SMOKE_SECONDS: f64 = 2.0;
 const SMOKE_SIZE: ByteSize = ByteSize(128 << 20);
@@ -125,5 +153,12 @@ impl Settings {
         let is_reference = name.starts_with("raw") || name.starts_with("null");
         let is_wanted = self.contenders.iter().any(|wanted| name.contains(wanted.as_str()));
         self.contenders.is_empty() || is_reference || is_wanted
+    }
+}
+
+impl Reach {
+    /// Whether a curve is asked for.
+    pub fn has(&self, curve: &str) -> bool {
+        self.curves.is_empty() || self.curves.iter().any(|wanted| wanted == curve)
     }
 }
