@@ -18,9 +18,11 @@ mod fio;
 mod growth;
 mod house;
 mod lab;
+mod mail;
 mod marker;
 mod marks;
 mod measure;
+mod memory;
 mod nbd;
 mod payload;
 mod plan;
@@ -139,6 +141,10 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
             let json = serde_json::to_string_pretty(&points)?;
             let (sections, plots) = (growth::sections(&points), growth::plots(&points));
             Findings { json, sections, plots, complaints: Vec::new() }
+        }
+        Question::Memory { entries_max, .. } => {
+            let memory = memory::ask(settings, site, *entries_max).await?;
+            Findings::of(&memory, "memory", memory::markdown(&memory))?
         }
         Question::Recovery(_) => {
             let recoveries = recovery::ask(settings, site).await?;

@@ -36,6 +36,14 @@ pub enum Question {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Memory at rest, for each TiB and for each million map entries; bytes preserved for bytes changed
+    Memory {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many map entries are made, in all
+        #[arg(long, default_value_t = 1_000_000)]
+        entries_max: u64,
+    },
     /// How soon it serves again after SIGKILL under load
     Recovery(Settings),
 }
@@ -47,6 +55,7 @@ impl Question {
             Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
             Self::Busy { settings, .. } => settings,
             Self::Curves { settings, .. } => settings,
+            Self::Memory { settings, .. } => settings,
         }
     }
 }
