@@ -23,13 +23,24 @@ const fn work(cell: &'static str, most: f64) -> Bound {
     Bound { cell, what: "CPU per request in us, work afterwards included", of, most }
 }
 
+const fn writes(cell: &'static str, most: f64) -> Bound {
+    let of = |measure: &Measure| measure.disk_writes;
+    Bound { cell, what: "writes of the disk per request", of, most }
+}
+
 /// Two to four times what was measured when they were written: a bound that fails was not missed by a
-/// little. The cells at QD1 write so little that a few bytes of strangers would decide.
+/// little. The cells at QD1 write so few bytes that strangers would decide; each of their
+/// requests writes often enough.
 const BOUNDS: &[Bound] = &[
     bytes("write", 4.0),
     bytes("group", 5.0),
     bytes("swrite", 4.0),
     bytes("first", 7.0),
+    writes("write", 1.5),
+    writes("group", 2.0),
+    writes("sync", 9.0),
+    writes("swrite", 6.0),
+    writes("first", 1.5),
     work("read", 60.0),
     work("write", 80.0),
     work("first", 160.0),
@@ -125,6 +136,8 @@ mod tests {
     fn a_large_step_is_complained_about() {
         let found = complaints_after(|all| one(all, Who::Tidemark, "write").bytes = 4.5);
         assert!(matches!(&found[..], [only] if only.contains("bytes written per byte: 4.50")));
+        let found = complaints_after(|all| one(all, Who::Tidemark, "sync").disk_writes = 9.5);
+        assert!(matches!(&found[..], [only] if only.contains("per request: 9.50")), "{found:?}");
         let found = complaints_after(|all| one(all, Who::Tidemark, "read").cpu_after_us = 90.0);
         assert!(matches!(&found[..], [only] if only.contains("CPU per request")), "{found:?}");
     }
