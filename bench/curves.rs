@@ -21,9 +21,9 @@ const CONNECTIONS: [u64; 4] = [1, 4, 16, 64];
 const ENTRIES: [u64; 5] = [10_000, 100_000, 1_000_000, 3_000_000, 10_000_000];
 /// The cells that are measured at each point.
 const CELLS: [&str; 3] = ["read", "write", "sync"];
-/// Blocks in use in a volume of any size: 32 MiB. Each is an extent of three files, and takes the file
+/// Blocks in use in a volume of any size: 16 MiB. Each is an extent of three files, and takes the file
 /// system a while to remove.
-const PLACES: u64 = 1 << 13;
+const PLACES: u64 = 1 << 12;
 /// Blocks that change between two marks that are held.
 const CHANGES: u64 = 256;
 /// Requests in flight where connections grow, all of them together.

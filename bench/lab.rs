@@ -57,6 +57,9 @@ pub struct Cost {
     pub resident_mib: f64,
 }
 
+/// As often as marks are taken beside a load.
+const FLUSHES_A_SECOND: f64 = 40.0;
+
 impl Lab {
     /// Starts a daemon with a fresh pool.
     ///
@@ -210,6 +213,20 @@ impl Lab {
         let marker = Marker::start(self.api.clone(), volume);
         let tally = self.load(load, Limit::time(self.time())).await?;
         Ok((marker.stop()?, tally))
+    }
+
+    /// Sends a FLUSH every now and then, after one write each, over a connection of its own while a load
+    /// runs: what a mark has to be held against, since it is as durable.
+    ///
+    /// # Errors
+    /// Where the daemon does not answer well.
+    pub async fn flushed(&self, load: &Load<'_>) -> Outcome<Tally> {
+        let limit = Limit::time(self.time());
+        let mut sync = Plan::over(*cell::named("sync")?, load.area, load.seed);
+        let paced = limit.rate(FLUSHES_A_SECOND);
+        let (loaded, flushed) =
+            tokio::join!(self.load(load, limit), self.run(load.export, &mut sync, 1, paced));
+        loaded.and(flushed)
     }
 
     /// What taking a mark costs while a load runs.

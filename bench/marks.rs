@@ -26,7 +26,7 @@ const HELD: [u32; 4] = [0, 1, 16, 255];
 const CHANGES: u64 = 256;
 /// The large volume, and how many blocks of it are written and used.
 const LARGE: u64 = 1 << 40;
-const LARGE_PLACES: u64 = 1 << 13;
+const LARGE_PLACES: u64 = 1 << 12;
 /// The goals, in milliseconds: taking a mark, and the longest wait of writes around it.
 const MARK_GOAL_MS: f64 = 5.0;
 const STALL_GOAL_MS: f64 = 10.0;
@@ -47,6 +47,7 @@ pub struct MarkCost {
     taken: usize,
     mark_ms: [f64; 3],
     stall_ms: [f64; 3],
+    flush_ms: [f64; 2],
     first_rate: f64,
     read_rate: f64,
     read_p99_us: f64,
@@ -131,7 +132,9 @@ async fn costs_of(lab: &Lab, settings: &Settings, subject: &Subject) -> Outcome<
             let read = lab.load(&load("read", round)?, Limit::time(lab.time())).await?;
             let first = load("first", round * 1000 + held)?;
             let (taken, written) = lab.marked(subject.name, &first).await?;
+            let mut flushed = lab.flushed(&first).await?;
             let mut cost = cost(&taken, &written, read);
+            cost.flush_ms = [0.5, 0.99].map(|part| flushed.flush_us(part) / 1e3);
             (cost.round, cost.held, cost.volume) = (round, held, subject.about.clone());
             eprintln!("{cost:?}");
             costs.push(cost);
@@ -151,6 +154,7 @@ fn cost(taken: &[Taken], load: &Tally, mut read: Tally) -> MarkCost {
         taken: taken.len(),
         mark_ms: points_ms(&mut marks),
         stall_ms: points_ms(&mut stalls),
+        flush_ms: [0.0; 2],
         first_rate: load.rate(),
         read_rate: read.rate(),
         read_p99_us: read.latency_us(0.99),
@@ -208,16 +212,17 @@ pub fn markdown(figures: &MarkFigures) -> String {
 fn taking_table(costs: &[MarkCost]) -> String {
     let mut text = String::from(
         "\n### Marks under load\n\n\
-         | volume | held | round | taken | mark p50 / p99 / most, ms | longest wait of writes around it p50 / p99 / most, ms | \
-         first writes a second | reads a second | read p99, us |\n|---|---|---|---|---|---|---|---|---|\n",
+         | volume | held | round | taken | mark p50 / p99 / most, ms | a FLUSH then p50 / p99, ms | longest wait of writes around it p50 / p99 / most, ms | \
+         first writes a second | reads a second | read p99, us |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for cost in costs {
         let [mark, stall] = [cost.mark_ms, cost.stall_ms]
             .map(|[half, most, all]| format!("{half:.2} / {most:.2} / {all:.2}"));
+        let [half, most] = cost.flush_ms;
         let MarkCost { volume, held, round, taken, first_rate, read_rate, read_p99_us, .. } = cost;
         let _ = writeln!(
             text,
-            "| {volume} | {held} | {round} | {taken} | {mark} | {stall} | {first_rate:.0} | {read_rate:.0} | {read_p99_us:.0} |"
+            "| {volume} | {held} | {round} | {taken} | {mark} | {half:.2} / {most:.2} | {stall} | {first_rate:.0} | {read_rate:.0} | {read_p99_us:.0} |"
         );
     }
     text

@@ -94,6 +94,11 @@ impl Tally {
         quantile(&mut self.latencies_us, part)
     }
 
+    /// The latency that this part of the FLUSHes stays under.
+    pub fn flush_us(&mut self, part: f64) -> f64 {
+        quantile(&mut self.flush_latencies_us, part)
+    }
+
     /// The latency that this part of all answers stays under, those to FLUSH included.
     pub fn answer_us(&mut self, part: f64) -> f64 {
         quantile(&mut [&self.latencies_us[..], &self.flush_latencies_us].concat(), part)
@@ -146,6 +151,7 @@ mod tests {
         tally.count(&flush, Duration::ZERO, Duration::from_millis(7));
         assert_eq!((tally.requests, tally.flushes), (1, 1));
         assert_eq!((tally.latency_us(1.0), tally.answer_us(1.0)), (1000.0, 7000.0));
+        assert_eq!(tally.flush_us(0.0), 7000.0);
     }
 
     #[test]
