@@ -60,7 +60,7 @@ pub struct Foreground {
 ///
 /// # Errors
 /// Where Tidemark fails, or the scrub finds damage.
-pub async fn ask(settings: &Settings, site: &Site, others: Others) -> Outcome<Vec<Foreground>> {
+pub async fn ask(settings: &Settings, site: &Site, others: &Others) -> Outcome<Vec<Foreground>> {
     let lab = Lab::open(settings, site).await?;
     lab.api.create_volume(VOLUME, settings.size.0)?;
     let whole = Area::dense(0, settings.size.0, 4096);
@@ -90,20 +90,23 @@ async fn foreground(
     size: u64,
     cell: &Cell,
     round: u32,
-    others: Others,
+    others: &Others,
 ) -> Outcome<Foreground> {
     let area = Area::dense(0, size, cell.len);
     let load = Load { export: VOLUME, cell: *cell, area, connections: 1, seed: round.into() };
     lab.settle().await?;
     let mut alone = lab.load(&load, Limit::time(lab.time())).await?;
     lab.settle().await?;
-    let marker = Marker::start(lab.api.clone(), VOLUME);
-    let scrubber = Beside::scrub(lab.api.clone());
-    let reader = Beside::read(lab, others.view_mib).await?;
+    let marker = others.has("marks").then(|| Marker::start(lab.api.clone(), VOLUME));
+    let scrubber = others.has("scrub").then(|| Beside::scrub(lab.api.clone()));
+    let reader = match others.has("view") {
+        true => Some(Beside::read(lab, others.view_mib).await?),
+        false => None,
+    };
     let mut busy = lab.load(&load, Limit::time(lab.time())).await?;
-    let marks = marker.stop()?.len();
-    let scrubs = scrubber.stop()?;
-    let view_mib_s = reader.stop()?;
+    let marks = marker.map(Marker::stop).transpose()?.map_or(0, |taken| taken.len());
+    let scrubs = scrubber.map(Beside::stop).transpose()?.unwrap_or_default();
+    let view_mib_s = reader.map(Beside::stop).transpose()?.unwrap_or_default();
     Ok(Foreground {
         round,
         cell: cell.name,

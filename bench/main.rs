@@ -133,7 +133,7 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
             Findings::of(&figures, "marks", marks::markdown(&figures))?
         }
         Question::Busy { others, .. } => {
-            let measured = busy::ask(settings, site, *others).await?;
+            let measured = busy::ask(settings, site, others).await?;
             Findings::of(&measured, "busy", busy::markdown(&measured))?
         }
         Question::Curves { reach, .. } => {

@@ -97,8 +97,11 @@ pub struct Settings {
 }
 
 /// What goes on beside the foreground.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Others {
+    /// Only these: marks, view, scrub
+    #[arg(long, value_delimiter = ',')]
+    pub beside: Vec<String>,
     /// MiB a second that the other client reads of a view
     #[arg(long, default_value_t = 50.0)]
     pub view_mib: f64,
@@ -162,6 +165,13 @@ impl Settings {
         let is_reference = name.starts_with("raw") || name.starts_with("null");
         let is_wanted = self.contenders.iter().any(|wanted| name.contains(wanted.as_str()));
         self.contenders.is_empty() || is_reference || is_wanted
+    }
+}
+
+impl Others {
+    /// Whether one of them is asked for.
+    pub fn has(&self, name: &str) -> bool {
+        self.beside.is_empty() || self.beside.iter().any(|wanted| wanted == name)
     }
 }
 
