@@ -18,6 +18,8 @@ use crate::pool::{Core, Pool, Upkeep, Volume};
 
 /// How long to wait for more before little is applied.
 const QUIET: Duration = Duration::from_millis(200);
+/// Steps of reclaiming at once while clients are busy.
+const RECLAIM_STEPS: usize = 8;
 
 impl Ring {
     /// Whether the journal is so full that it must be applied while clients are busy. Late, because what
@@ -54,6 +56,8 @@ impl Pool {
             seen = head;
             if is_urgent || is_quiet {
                 self.work_off(is_quiet).await;
+            } else if let Err(error) = self.reclaim_meanwhile().await {
+                tracing::warn!(%error, "space of removed marks does not come back");
             }
         }
     }
@@ -79,6 +83,19 @@ impl Pool {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Gives some of the space back that removed marks took, while clients are busy and nothing is applied.
+    async fn reclaim_meanwhile(&self) -> Result<(), StoreError> {
+        let mut upkeep = self.upkeep.lock().await;
+        let mut was_reclaimed = false;
+        for _ in 0..RECLAIM_STEPS {
+            if !self.reclaim_step().await? {
+                break;
+            }
+            was_reclaimed = true;
+        }
+        if was_reclaimed { self.checkpoint(&mut upkeep).await } else { Ok(()) }
     }
 
     fn note_pause(&self, error: &StoreError) {

@@ -54,7 +54,7 @@ impl Pool {
     /// # Errors
     /// `UnknownView`; `Busy` where it has marks with views of their own.
     pub async fn remove_view(&self, view: &Name) -> Result<(), StoreError> {
-        let _admin = self.admin.lock().await;
+        let admin = self.admin.lock().await;
         let number = {
             let core = self.lock();
             let entry = named_view(&core, view)?;
@@ -67,7 +67,9 @@ impl Pool {
             }
             entry.number
         };
-        self.forget_volume(number).await
+        let disks = self.forget_volume(number).await?;
+        drop(admin);
+        self.remove_disks(disks).await
     }
 
     /// Starts to make a view independent of its parent. It stays in use meanwhile; its status tells how

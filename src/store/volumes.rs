@@ -74,7 +74,7 @@ impl Pool {
     /// # Errors
     /// `UnknownVolume`, `NotAdopted`, `Busy` where marks have views; what the disks say.
     pub async fn release_volume(&self, name: &Name) -> Result<PathBuf, StoreError> {
-        let _admin = self.admin.lock().await;
+        let admin = self.admin.lock().await;
         let (number, path) = {
             let core = self.lock();
             let entry = core.registry.named(name)?;
@@ -98,7 +98,9 @@ impl Pool {
             self.set_leaving(number, false);
             return Err(error);
         }
-        self.forget_volume(number).await?;
+        let disks = self.forget_volume(number).await?;
+        drop(admin);
+        self.remove_disks(disks).await?;
         Ok(path)
     }
 
@@ -107,7 +109,7 @@ impl Pool {
     /// # Errors
     /// `UnknownVolume`; `Busy` where marks have views.
     pub async fn remove_volume(&self, name: &Name) -> Result<(), StoreError> {
-        let _admin = self.admin.lock().await;
+        let admin = self.admin.lock().await;
         let number = {
             let core = self.lock();
             let entry = core.registry.named(name)?;
@@ -117,7 +119,9 @@ impl Pool {
             check_may_leave(&core, entry)?;
             entry.number
         };
-        self.forget_volume(number).await
+        let disks = self.forget_volume(number).await?;
+        drop(admin);
+        self.remove_disks(disks).await
     }
 
     /// Makes a thin volume longer while it is in use; the new blocks read as zeroes. An adopted one takes
@@ -310,8 +314,9 @@ impl Pool {
         .await
     }
 
-    /// Commits that a volume or view is gone, and removes its disks once nothing needs them.
-    pub(crate) async fn forget_volume(&self, number: u32) -> Result<(), StoreError> {
+    /// Commits that a volume or view is gone; gives the names of the disks that nothing needs any more.
+    pub(crate) async fn forget_volume(&self, number: u32) -> Result<Vec<String>, StoreError> {
+        let mut disks = Vec::new();
         let mut upkeep = self.upkeep.lock().await;
         let mut gone = None;
         self.commit(Event::Removed { volume: number }, |core| gone = core.volumes.remove(&number))
@@ -325,11 +330,20 @@ impl Pool {
             // Until a checkpoint knows that it is gone, replay must find its disks.
             self.checkpoint(&mut upkeep).await?;
             let own = format!("{id}.");
-            for name in self.shelf.list()?.iter().filter(|name| name.starts_with(&own)) {
-                self.shelf.remove(name)?;
-            }
+            disks = self.shelf.list()?;
+            disks.retain(|name| name.starts_with(&own));
         }
-        Ok(())
+        Ok(disks)
+    }
+
+    /// Removes disks, where nobody waits for it: a file system takes seconds for a large scattered one. What
+    /// is left of them by a crash goes when the pool is opened.
+    pub(crate) async fn remove_disks(&self, disks: Vec<String>) -> Result<(), StoreError> {
+        let shelf = Arc::clone(&self.shelf);
+        let removed = tokio::task::spawn_blocking(move || {
+            disks.iter().try_for_each(|name| shelf.remove(name))
+        });
+        Ok(removed.await.unwrap_or(Err(disk::DiskError::Closed))?)
     }
 
     fn set_leaving(&self, number: u32, is_leaving: bool) {
