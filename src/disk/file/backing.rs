@@ -125,6 +125,13 @@ impl Backing {
         self.parts.cached.sync_data().map_err(|error| self.sync_failed(&error))
     }
 
+    /// Lets the kernel begin to write so many bytes from an offset on to the medium, so that the next sync
+    /// has less to wait for. Does nothing where that is not to be had.
+    pub(crate) fn begin_writeback(&self, offset: u64, len: u64) {
+        // The sync that follows writes what this did not, and tells what goes wrong.
+        let _ = sys::begin_writeback(self.cached(), offset, len);
+    }
+
     /// What a failed sync means: poison.
     pub(crate) fn sync_failed(&self, error: &io::Error) -> DiskError {
         let error = DiskError::io(format!("flush {}", self.shown()), error);

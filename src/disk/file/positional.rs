@@ -34,6 +34,33 @@ struct Flushes {
     is_running: bool,
     waiting: Vec<(Reply, Done)>,
     rhythm: Rhythm,
+    fresh: Fresh,
+}
+
+/// Neighbouring bytes that were written and that the kernel was not told to write to the medium.
+#[derive(Clone, Copy, Default)]
+struct Fresh {
+    start: u64,
+    len: u64,
+}
+
+/// Bytes that may gather in the page cache before the kernel is told to write them out. Left to itself it
+/// lets gigabytes gather, and the next flush waits for all of them.
+const FRESH_LEN_MAX: u64 = 1 << 20;
+
+impl Fresh {
+    /// Notes a write; gives what should go to the medium now: all that there is where somebody is about to
+    /// flush it.
+    fn wrote(&mut self, start: u64, len: u64, is_awaited: bool) -> Option<Self> {
+        let before = *self;
+        let follows = before.len > 0 && before.start + before.len == start;
+        *self =
+            if follows { Self { len: before.len + len, ..before } } else { Self { start, len } };
+        if is_awaited || self.len >= FRESH_LEN_MAX {
+            return Some(std::mem::take(self));
+        }
+        (!follows && before.len > 0).then_some(before)
+    }
 }
 
 /// How writes and flushes have followed each other.
@@ -87,6 +114,33 @@ impl Positional {
 
     fn flushes(&self) -> MutexGuard<'_, Flushes> {
         self.flushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is written; gives what should go to the medium after it.
+    fn note(&self, transfer: &Transfer) -> Option<Fresh> {
+        if transfer.direction != Direction::Write {
+            return None;
+        }
+        let mut flushes = self.flushes();
+        flushes.rhythm.wrote();
+        let is_awaited = flushes.rhythm.is_in_quick_turns();
+        let (start, len) = (transfer.offset(), transfer.vectors().bytes() as u64);
+        flushes.fresh.wrote(start, len, is_awaited)
+    }
+
+    /// Has the kernel begin to write. A little in this thread, which is quicker than another wakes up; much
+    /// on the workers, because it may wait for the medium's queue.
+    fn begin_writeback(&self, fresh: Fresh) {
+        if fresh.len < FRESH_LEN_MAX {
+            return self.backing.begin_writeback(fresh.start, fresh.len);
+        }
+        let busy = Outstanding::enter(&self.outstanding);
+        let backing = Arc::clone(&self.backing);
+        workers::run(move || {
+            backing.begin_writeback(fresh.start, fresh.len);
+            drop(backing);
+            drop(busy);
+        });
     }
 
     fn transfer(self: &Arc<Self>, transfer: Transfer) {
@@ -178,10 +232,11 @@ impl Engine for Positional {
         for transfer in plan.transfers {
             match self.calls {
                 Calls::Inline => {
-                    if transfer.direction == Direction::Write {
-                        self.flushes().rhythm.wrote();
-                    }
+                    let fresh = self.note(&transfer);
                     self.transfer(transfer);
+                    if let Some(fresh) = fresh {
+                        self.begin_writeback(fresh);
+                    }
                 }
                 Calls::Aside => {
                     let busy = Outstanding::enter(&self.outstanding);
@@ -214,5 +269,24 @@ impl Engine for Positional {
 
     fn close(&self) {
         self.outstanding.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fresh;
+
+    #[test]
+    fn what_gathers_goes_to_the_medium_by_and_by() {
+        let mut fresh = Fresh::default();
+        let told = |found: Option<Fresh>| found.map(|fresh| (fresh.start, fresh.len));
+        assert_eq!(told(fresh.wrote(0, 8192, false)), None);
+        assert_eq!(told(fresh.wrote(8192, 4096, true)), Some((0, 12288)), "it is awaited");
+        assert_eq!(told(fresh.wrote(12288, 1 << 19, false)), None);
+        let next = 12288 + (1 << 19);
+        assert_eq!(told(fresh.wrote(next, 1 << 19, false)), Some((12288, 1 << 20)));
+        assert_eq!(told(fresh.wrote(0, 4096, false)), None);
+        assert_eq!(told(fresh.wrote(1 << 30, 4096, false)), Some((0, 4096)), "apart from the last");
+        assert_eq!(told(fresh.wrote((1 << 30) + 4096, 4096, true)), Some((1 << 30, 8192)));
     }
 }

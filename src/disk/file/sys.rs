@@ -52,6 +52,16 @@ pub(crate) fn transfer(
     })
 }
 
+/// Lets the kernel begin to write dirty pages to the medium, without waiting for it. A hint: makes nothing
+/// stable.
+pub(crate) fn begin_writeback(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (offset, len) = (offset_of(offset)?, offset_of(len)?);
+    let flags = libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: takes no pointers.
+    retried(|| unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, flags) as isize })
+        .map(drop)
+}
+
 /// `fallocate` without changing the length of the file.
 pub(crate) fn fallocate(file: &File, space: Space, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_KEEP_SIZE
