@@ -18,7 +18,6 @@ use crate::client::{Client, Limit};
 use crate::contender::Site;
 use crate::lab::{Lab, Load};
 use crate::marker::Marker;
-use crate::payload::Content;
 use crate::plan::{Area, Plan};
 use crate::settings::Others;
 use crate::tally::Tally;
@@ -62,9 +61,7 @@ pub struct Foreground {
 /// Where Tidemark fails, or the scrub finds damage.
 pub async fn ask(settings: &Settings, site: &Site, others: &Others) -> Outcome<Vec<Foreground>> {
     let lab = Lab::open(settings, site).await?;
-    lab.api.create_volume(VOLUME, settings.size.0)?;
-    let whole = Area::dense(0, settings.size.0, 4096);
-    lab.fill(VOLUME, whole, Content::Random).await?;
+    let whole = lab.full(VOLUME, settings.size.0).await?;
     let write =
         Load { export: VOLUME, cell: *cell::named("write")?, area: whole, connections: 1, seed: 1 };
     for held in 0..HELD {

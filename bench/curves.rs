@@ -96,9 +96,7 @@ async fn of_marks(
 ) -> Outcome<()> {
     lab.restart().await?;
     let volume = "marks";
-    lab.api.create_volume(volume, settings.size.0)?;
-    let area = Area::dense(0, settings.size.0, 4096);
-    lab.fill(volume, area, Content::Random).await?;
+    let area = lab.full(volume, settings.size.0).await?;
     let write = *cell::named("write")?;
     let mut held = 0;
     for wanted in MARKS.into_iter().filter(|marks| *marks <= marks_max) {
@@ -133,9 +131,7 @@ async fn of_connections(
 ) -> Outcome<()> {
     lab.restart().await?;
     let volume = "connections";
-    lab.api.create_volume(volume, settings.size.0)?;
-    let area = Area::dense(0, settings.size.0, 4096);
-    lab.fill(volume, area, Content::Random).await?;
+    let area = lab.full(volume, settings.size.0).await?;
     lab.settle().await?;
     for round in 0..settings.rounds {
         for count in CONNECTIONS.into_iter().filter(|count| *count <= connections_max) {

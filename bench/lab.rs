@@ -135,6 +135,17 @@ impl Lab {
         Ok(tally)
     }
 
+    /// Makes a volume and writes all of it. Gives its blocks.
+    ///
+    /// # Errors
+    /// Where the daemon does not answer well.
+    pub async fn full(&self, volume: &str, size: u64) -> Outcome<Area> {
+        self.api.create_volume(volume, size)?;
+        let area = Area::dense(0, size, 4096);
+        self.fill(volume, area, Content::Random).await?;
+        Ok(area)
+    }
+
     /// Writes each place of an area once, in order, with content of this kind.
     ///
     /// # Errors
