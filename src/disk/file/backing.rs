@@ -128,7 +128,8 @@ impl Backing {
     /// Lets the kernel begin to write so many bytes from an offset on to the medium, so that the next sync
     /// has less to wait for. Does nothing where that is not to be had.
     pub(crate) fn begin_writeback(&self, offset: u64, len: u64) {
-        // The sync that follows writes what this did not, and tells what goes wrong.
+        // What goes wrong is told by the sync that follows, and only once: so this does not wait, which would
+        // take that answer from it.
         let _ = sys::begin_writeback(self.cached(), offset, len);
     }
 

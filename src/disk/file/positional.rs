@@ -37,11 +37,12 @@ struct Flushes {
     fresh: Fresh,
 }
 
-/// Neighbouring bytes that were written and that the kernel was not told to write to the medium.
-#[derive(Clone, Copy, Default)]
+/// Bytes that were written since the last flush and that the kernel was not told to write to the medium: all
+/// that changed lies between these two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Fresh {
     start: u64,
-    len: u64,
+    end: u64,
 }
 
 /// Bytes that may gather in the page cache before the kernel is told to write them out. Left to itself it
@@ -49,17 +50,22 @@ struct Fresh {
 const FRESH_LEN_MAX: u64 = 1 << 20;
 
 impl Fresh {
+    const fn len(self) -> u64 {
+        self.end - self.start
+    }
+
     /// Notes a write; gives what should go to the medium now: all that there is where somebody is about to
-    /// flush it.
+    /// flush it. Frames of several clients come in any order, so what lies near counts as one.
     fn wrote(&mut self, start: u64, len: u64, is_awaited: bool) -> Option<Self> {
         let before = *self;
-        let follows = before.len > 0 && before.start + before.len == start;
-        *self =
-            if follows { Self { len: before.len + len, ..before } } else { Self { start, len } };
-        if is_awaited || self.len >= FRESH_LEN_MAX {
-            return Some(std::mem::take(self));
+        let written = Self { start, end: start + len };
+        let both = Self { start: before.start.min(start), end: before.end.max(written.end) };
+        if before.len() > 0 && both.len() > FRESH_LEN_MAX + before.len().max(len) {
+            *self = written;
+            return Some(before);
         }
-        (!follows && before.len > 0).then_some(before)
+        *self = if before.len() > 0 { both } else { written };
+        (is_awaited || self.len() >= FRESH_LEN_MAX).then(|| std::mem::take(self))
     }
 }
 
@@ -131,13 +137,13 @@ impl Positional {
     /// Has the kernel begin to write. A little in this thread, which is quicker than another wakes up; much
     /// on the workers, because it may wait for the medium's queue.
     fn begin_writeback(&self, fresh: Fresh) {
-        if fresh.len < FRESH_LEN_MAX {
-            return self.backing.begin_writeback(fresh.start, fresh.len);
+        if fresh.len() < FRESH_LEN_MAX {
+            return self.backing.begin_writeback(fresh.start, fresh.len());
         }
         let busy = Outstanding::enter(&self.outstanding);
         let backing = Arc::clone(&self.backing);
         workers::run(move || {
-            backing.begin_writeback(fresh.start, fresh.len);
+            backing.begin_writeback(fresh.start, fresh.len());
             drop(backing);
             drop(busy);
         });
@@ -255,6 +261,7 @@ impl Engine for Positional {
         let mut flushes = self.flushes();
         flushes.waiting.push((reply, done));
         flushes.rhythm.flushed();
+        flushes.fresh = Fresh::default();
         let is_here = self.calls == Calls::Inline && flushes.rhythm.is_in_quick_turns();
         if std::mem::replace(&mut flushes.is_running, true) {
             return;
@@ -274,19 +281,34 @@ impl Engine for Positional {
 
 #[cfg(test)]
 mod tests {
-    use super::Fresh;
+    use super::{FRESH_LEN_MAX, Fresh};
+
+    fn span(start: u64, end: u64) -> Option<Fresh> {
+        Some(Fresh { start, end })
+    }
 
     #[test]
     fn what_gathers_goes_to_the_medium_by_and_by() {
         let mut fresh = Fresh::default();
-        let told = |found: Option<Fresh>| found.map(|fresh| (fresh.start, fresh.len));
-        assert_eq!(told(fresh.wrote(0, 8192, false)), None);
-        assert_eq!(told(fresh.wrote(8192, 4096, true)), Some((0, 12288)), "it is awaited");
-        assert_eq!(told(fresh.wrote(12288, 1 << 19, false)), None);
-        let next = 12288 + (1 << 19);
-        assert_eq!(told(fresh.wrote(next, 1 << 19, false)), Some((12288, 1 << 20)));
-        assert_eq!(told(fresh.wrote(0, 4096, false)), None);
-        assert_eq!(told(fresh.wrote(1 << 30, 4096, false)), Some((0, 4096)), "apart from the last");
-        assert_eq!(told(fresh.wrote((1 << 30) + 4096, 4096, true)), Some((1 << 30, 8192)));
+        assert_eq!(fresh.wrote(0, 8192, false), None);
+        assert_eq!(fresh.wrote(8192, 4096, true), span(0, 12288), "it is awaited");
+        assert_eq!(fresh.wrote(12288, FRESH_LEN_MAX / 2, false), None);
+        let next = 12288 + FRESH_LEN_MAX / 2;
+        let whole = span(12288, 12288 + FRESH_LEN_MAX);
+        assert_eq!(fresh.wrote(next, FRESH_LEN_MAX / 2, false), whole);
+        assert_eq!(fresh.wrote(1 << 30, 3 << 20, true), span(1 << 30, (1 << 30) + (3 << 20)));
+    }
+
+    #[test]
+    fn writes_out_of_order_gather_and_what_lies_apart_does_not() {
+        let mut fresh = Fresh::default();
+        for start in [8192, 0, 4096, 16384] {
+            assert_eq!(fresh.wrote(start, 4096, false), None);
+        }
+        assert_eq!(fresh.wrote(1 << 30, 4096, false), span(0, 20480));
+        assert_eq!(
+            fresh.wrote((1 << 30) - 4096, 4096, true),
+            span((1 << 30) - 4096, (1 << 30) + 4096)
+        );
     }
 }
