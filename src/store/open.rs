@@ -159,7 +159,7 @@ impl Pool {
         for (number, sequence) in replayed.removed_marks {
             core.look_for_space_of(number, sequence);
         }
-        opener.remove_orphans(&core.registry)?;
+        opener.remove_orphans(&core.registry, &journal).await?;
         let pool = Arc::new_cyclic(|myself| Self {
             shelf: Arc::clone(&shelf),
             options,
@@ -443,13 +443,24 @@ impl Opener<'_> {
         })
     }
 
-    /// Removes what belongs to volumes that are gone: a crash may have come between the two.
-    fn remove_orphans(&self, registry: &Registry) -> Result<(), StoreError> {
-        for name in self.shelf.list()? {
+    /// Removes what belongs to volumes that are gone: a crash may have come between the two. After a mere
+    /// kill the journal may say so and not be stable yet; the disks must not go before it is.
+    async fn remove_orphans(
+        &self,
+        registry: &Registry,
+        journal: &AnyDisk,
+    ) -> Result<(), StoreError> {
+        let mut orphans = self.shelf.list()?;
+        orphans.retain(|name| {
             let owner = name.split_once('.').and_then(|(id, _)| id.parse::<Id>().ok());
-            if owner.is_some_and(|id| registry.volumes().all(|entry| entry.id != id)) {
-                self.shelf.remove(&name)?;
-            }
+            owner.is_some_and(|id| registry.volumes().all(|entry| entry.id != id))
+        });
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        journal.flush().await?;
+        for name in orphans {
+            self.shelf.remove(&name)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod cut;
 mod faults;
 mod long;
 mod overwritten;
+mod removed;
 mod short;
 mod together;
 
