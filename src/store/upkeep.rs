@@ -57,7 +57,7 @@ impl Pool {
             if is_urgent || is_quiet {
                 self.work_off(is_quiet).await;
             } else if let Err(error) = self.reclaim_meanwhile().await {
-                tracing::warn!(%error, "space of removed marks does not come back");
+                self.note_pause("space of removed marks does not come back", &error);
             }
         }
     }
@@ -69,8 +69,7 @@ impl Pool {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "background work paused");
-                    self.note_pause(&error);
+                    self.note_pause("the journal is not being applied", &error);
                     return;
                 }
             }
@@ -98,10 +97,13 @@ impl Pool {
         if was_reclaimed { self.checkpoint(&mut upkeep).await } else { Ok(()) }
     }
 
-    fn note_pause(&self, error: &StoreError) {
-        let mut core = self.lock();
-        let text = format!("the journal is not being applied: {error}");
-        core.warnings.insert("upkeep".to_owned(), text);
+    /// Notes what stands still and why; logged once, though it is tried again several times a second.
+    fn note_pause(&self, what: &str, error: &StoreError) {
+        let text = format!("{what}: {error}");
+        let before = self.lock().warnings.insert("upkeep".to_owned(), text.clone());
+        if before.is_none_or(|before| before != text) {
+            tracing::warn!(%error, "{what}");
+        }
     }
 
     /// One bounded step of background work; false where there is nothing to do.
@@ -143,7 +145,6 @@ impl Pool {
         let has_changes = upkeep.applied_blocks > 0 || upkeep.is_checkpoint_due;
         if has_changes && is_due {
             self.checkpoint(&mut upkeep).await?;
-            self.lock().warnings.remove("upkeep");
             return Ok(true);
         }
         if applied > 0 {
@@ -215,6 +216,7 @@ impl Pool {
         for (volume, ticket) in allowed {
             volume.history.committed(ticket).await?;
         }
+        self.lock().warnings.remove("upkeep");
         self.append_waiting();
         self.progress.notify_waiters();
         Ok(())

@@ -1,5 +1,6 @@
 //! The store held against the oracle without any fault: every image, block by block, all the way.
 
+mod beside;
 mod huge;
 mod marks;
 
