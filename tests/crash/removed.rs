@@ -13,6 +13,8 @@ use crate::oracle::op::name;
 use crate::oracle::rig::{Rig, runtime};
 
 const FILL: u8 = 7;
+/// How often the power is lost after each kill.
+const LOSSES: u64 = 8;
 
 /// A pool with a volume `b` that holds something.
 fn prepared() -> SimWorld {
@@ -56,9 +58,11 @@ async fn scene(prepared: &SimWorld, things: u64, seed: u64) -> bool {
         let rig = Rig::open(&machine, 4, Model::default()).await.unwrap();
         !has_volume(&rig, &what).await
     };
-    let after = machine.after_power_loss(Loss::All);
-    let rig = Rig::open(&after, 5, Model::default()).await.unwrap();
-    has_volume(&rig, &what).await;
+    for loss in 0..LOSSES {
+        let after = machine.if_power_went(Loss::Seeded(seed * LOSSES + loss));
+        let rig = Rig::open(&after, 5, Model::default()).await.unwrap();
+        has_volume(&rig, &format!("{what}, loss {loss}")).await;
+    }
     is_gone
 }
 
