@@ -97,7 +97,7 @@ impl dyn Disk {
     /// # Errors
     /// Whatever the disk answers: see [`DiskError`].
     pub fn read(&self, extent: Extent) -> impl Future<Output = Result<Buffer, DiskError>> + use<> {
-        let buffer = Buffer::for_sectors(extent.sectors);
+        let buffer = Buffer::sectors_to_fill(extent.sectors);
         self.read_into(extent.start, buffer)
     }
 
