@@ -131,10 +131,17 @@ impl ChecksumTable {
         Some(codes)
     }
 
+    /// The code of one block as far as it is in memory; `Absent` where it is not.
+    pub fn peek(&self, block: u64) -> Code {
+        let inner = self.lock();
+        let page = inner.pages.get(&(block / CODES_PER_PAGE));
+        page.map_or(Code::Absent, |page| Code::from_raw(page.codes[slot(block)]))
+    }
+
     /// The codes of a run of blocks.
     ///
     /// # Errors
-    /// `Medium` where both copies of a sector are damaged; what the disks say.
+    /// `Medium where both copies of a sector are damaged; what the disks say.
     pub async fn get(&self, run: Run) -> Result<Vec<Code>, DiskError> {
         loop {
             if let Some(codes) = self.cached(run) {
@@ -239,9 +246,14 @@ impl ChecksumTable {
                 break;
             }
             let extent = Extent::new(page * SECTORS_PER_PAGE, (end - page) * SECTORS_PER_PAGE);
-            let map = self.copies[0].map(extent).await?;
-            let hole = map.first().filter(|first| first.kind == MapKind::Absent);
-            let hole_end = hole.map_or(0, |hole| hole.extent.end() / SECTORS_PER_PAGE);
+            // A copy that lost its end is a hole there.
+            let mut hole_end = u64::MAX;
+            for copy in &self.copies {
+                let map = copy.map(extent).await?;
+                let hole = map.first().filter(|first| first.kind == MapKind::Absent);
+                let end = hole.map_or(0, |hole| hole.extent.end() / SECTORS_PER_PAGE);
+                hole_end = hole_end.min(end);
+            }
             page = page.max(hole_end);
             if hole_end < end {
                 break;
