@@ -5,13 +5,15 @@
 //! are given in that order too: a frame that is done waits for those before it, because recovery stops at
 //! the first one missing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::units::{BLOCK_LEN, Run, SECTORS_PER_BLOCK};
 use disk::{Answer, Answers, Buffer, DiskError, Durability, Keep, Op, Payload, Reply, Request};
 
-use crate::dirty::{Dirty, Epochs, Piece, Source};
+use crate::berths::Berth;
+
+use crate::dirty::Epochs;
 use crate::error::StoreError;
 use crate::event::{Event, Kind};
 use crate::journal::frame::{
@@ -40,6 +42,8 @@ pub(crate) struct Change {
 pub(crate) enum What {
     /// Whole blocks and their checksums.
     Write { run: Run, data: Vec<Payload>, sums: Arc<[u32]> },
+    /// Whole cells that lie in berths already, and their checksums.
+    Berthed { run: Run, berths: Arc<[Berth]>, sums: Arc<[u32]> },
     /// Blocks that read as zeroes.
     Zero { run: Run, keep: Keep },
     /// The registry.
@@ -61,7 +65,9 @@ impl Change {
 
     fn run(&self) -> Option<Run> {
         match &self.what {
-            What::Write { run, .. } | What::Zero { run, .. } => Some(*run),
+            What::Write { run, .. } | What::Berthed { run, .. } | What::Zero { run, .. } => {
+                Some(*run)
+            }
             What::Event(_) => None,
         }
     }
@@ -69,7 +75,7 @@ impl Change {
     fn payload_blocks(&self) -> u64 {
         match &self.what {
             What::Write { run, .. } => run.blocks,
-            What::Zero { .. } | What::Event(_) => 0,
+            What::Berthed { .. } | What::Zero { .. } | What::Event(_) => 0,
         }
     }
 
@@ -132,6 +138,8 @@ pub(crate) fn slice(data: &[Payload], first: u64, sectors: u64) -> Vec<Payload> 
 pub(crate) struct Frame {
     waiters: Vec<(Waiter, bool)>,
     is_done: bool,
+    /// The newest frame that it says was stable.
+    tells: u64,
 }
 
 /// What goes with a frame beside its records.
@@ -175,6 +183,7 @@ impl Pool {
         drop(core);
         self.write_frames(ready);
         for (change, error) in refused {
+            self.give_back_berths(&change);
             change.answer(Err(error));
         }
         if is_work_due {
@@ -362,7 +371,8 @@ impl Pool {
         core.next_frame += 1;
         core.noted_durable = core.durable;
         core.frame_positions.insert(head.number, (position, head.incarnation));
-        core.frames.insert(head.number, Frame { waiters: cargo.waiters, is_done: false });
+        let (waiters, tells) = (cargo.waiters, head.durable);
+        core.frames.insert(head.number, Frame { waiters, is_done: false, tells });
         let mut pieces = vec![head_payload(&head, records)];
         pieces.extend(cargo.data);
         Ready { number: head.number, sector: core.ring.sector(position), data: pieces }
@@ -449,6 +459,7 @@ fn next_frame(core: &Core, queue: &VecDeque<Change>) -> Option<usize> {
         let more = match &change.what {
             What::Event(_) => break,
             What::Write { sums, .. } => 28 + 4 * sums.len(),
+            What::Berthed { berths, sums, .. } => 32 + 4 * (berths.len() + sums.len()),
             What::Zero { .. } => 30,
         };
         payload += change.payload_blocks();
@@ -468,44 +479,12 @@ fn record_of(core: &Core, change: &Change) -> Record {
         What::Write { run, sums, .. } => {
             Record::Write { volume, epoch, run: *run, sums: Arc::clone(sums) }
         }
+        What::Berthed { run, berths, sums } => {
+            let (berths, sums) = (Arc::clone(berths), Arc::clone(sums));
+            Record::Berthed { volume, epoch, run: *run, berths, sums }
+        }
         What::Zero { run, keep } => Record::Zero { volume, epoch, run: *run, keep: *keep },
         What::Event(event) => Record::Event(event.encode()),
-    }
-}
-
-impl Core {
-    fn note(&mut self, record: &Record, frame: u64, position: u64) {
-        if let Some((volume, epoch, piece)) = piece_of(record, frame, position)
-            && let Some(live) = self.volumes.get_mut(&volume)
-        {
-            live.dirty.insert(epoch, piece);
-        }
-    }
-}
-
-/// The volume, epoch and piece of a record of contents whose payload starts at `position`.
-fn piece_of(record: &Record, frame: u64, position: u64) -> Option<(u32, u64, Piece)> {
-    match record {
-        Record::Write { volume, epoch, run, sums } => {
-            let source = Source::Data { position, sums: Arc::clone(sums), first: 0 };
-            Some((*volume, *epoch, Piece { run: *run, source, frame }))
-        }
-        Record::Zero { volume, epoch, run, keep } => {
-            Some((*volume, *epoch, Piece { run: *run, source: Source::Zero(*keep), frame }))
-        }
-        Record::Event(_) | Record::Padding(_) => None,
-    }
-}
-
-/// Notes a record that was read back.
-pub(crate) fn note_in(
-    dirty: &mut BTreeMap<u32, Dirty>,
-    record: &Record,
-    frame: u64,
-    position: u64,
-) {
-    if let Some((volume, epoch, piece)) = piece_of(record, frame, position) {
-        dirty.entry(volume).or_default().insert(epoch, piece);
     }
 }
 
@@ -536,6 +515,7 @@ impl Answers for Framed {
             }
             let (number, frame) = entry.remove_entry();
             core.completed = number;
+            core.completed_tells = frame.tells;
             waiters.extend(frame.waiters);
         }
         drop(core);

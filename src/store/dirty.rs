@@ -5,11 +5,14 @@
 //! the volume at the end of some epoch plus a part of the next. Within a layer pieces never overlap; a
 //! later write takes the place of an earlier one. It holds no payloads, only where they lie in the journal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use base::units::Run;
+use base::checksum::{self, Kind as Sum};
+use base::units::{BLOCK_LEN, Run};
 use disk::Keep;
+
+use crate::berths::Spot;
 
 /// What a piece's blocks are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +26,15 @@ pub enum Source {
         /// Where in `sums` the first block's stands.
         first: usize,
     },
+    /// Data in berths that lie next to each other.
+    Berthed {
+        /// Where the first block lies.
+        at: Spot,
+        /// The checksums of the record that tells of them.
+        sums: Arc<[u32]>,
+        /// Where in `sums` the first block's stands.
+        first: usize,
+    },
     /// Zeroes.
     Zero(Keep),
 }
@@ -31,7 +43,7 @@ impl Source {
     /// The checksum of the block `index` blocks after the first, where it is data.
     pub fn sum(&self, index: u64) -> Option<u32> {
         match self {
-            Self::Data { sums, first, .. } => {
+            Self::Data { sums, first, .. } | Self::Berthed { sums, first, .. } => {
                 usize::try_from(index).ok().and_then(|index| sums.get(first + index)).copied()
             }
             Self::Zero(_) => None,
@@ -43,6 +55,11 @@ impl Source {
         match self {
             Self::Data { position, sums, first } => Self::Data {
                 position: position + blocks,
+                sums: Arc::clone(sums),
+                first: first + usize::try_from(blocks).unwrap_or(usize::MAX),
+            },
+            Self::Berthed { at, sums, first } => Self::Berthed {
+                at: at.moved(0, blocks),
                 sums: Arc::clone(sums),
                 first: first + usize::try_from(blocks).unwrap_or(usize::MAX),
             },
@@ -71,6 +88,45 @@ impl Piece {
             source: self.source.skip(part.start - self.run.start),
             frame: self.frame,
         })
+    }
+
+    /// Whether these blocks are what it must hold.
+    pub fn fits(&self, bytes: &[u8]) -> bool {
+        bytes.chunks(BLOCK_LEN).enumerate().all(|(index, block)| {
+            self.source.sum(index as u64) == Some(checksum::of(Sum::Block, block))
+        })
+    }
+}
+
+/// A cell that a record berthed, and what its berth holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mooring {
+    /// Which cell.
+    pub cell: u64,
+    /// Its blocks.
+    pub run: Run,
+    /// Where.
+    pub at: Spot,
+    /// The frame of the record.
+    pub frame: u64,
+    sums: Arc<[u32]>,
+    first: usize,
+}
+
+impl Mooring {
+    /// The mooring of the cell `run`, all of which the record of `piece` berthed.
+    fn of(piece: &Piece, cell: u64, run: Run) -> Option<Self> {
+        let Source::Berthed { at, sums, first } = &piece.source else { return None };
+        let first = (*first as u64 + run.start).checked_sub(piece.run.start)?;
+        let at = at.moved(piece.run.start, run.start);
+        let (frame, sums) = (piece.frame, Arc::clone(sums));
+        Some(Self { cell, run, at, frame, sums, first: usize::try_from(first).ok()? })
+    }
+
+    /// The checksum of each block.
+    pub fn sums(&self) -> &[u32] {
+        let count = usize::try_from(self.run.blocks).unwrap_or(usize::MAX);
+        self.sums.get(self.first..self.first.saturating_add(count)).unwrap_or(&[])
     }
 }
 
@@ -228,6 +284,32 @@ impl Dirty {
         self.layers.retain(|layer| !layer.pieces.is_empty());
     }
 
+    /// The cells that must be moored before these pieces of the oldest layer are applied: those that a
+    /// record of this layer berthed, and of which a piece holds a block. Moored later, the berth would
+    /// hide what was written meanwhile to the place that the cell had before.
+    pub fn moorings(&self, pieces: &[Piece], cell_blocks: u64) -> Vec<Mooring> {
+        let Some(layer) = self.layers.front() else { return Vec::new() };
+        let mut cells = BTreeSet::new();
+        for piece in pieces {
+            let (first, last) =
+                (piece.run.start / cell_blocks, (piece.run.end() - 1) / cell_blocks);
+            match piece.source {
+                Source::Berthed { .. } => cells.extend(first..=last),
+                // No other piece of the layer lies in a cell that this one covers.
+                Source::Data { .. } | Source::Zero(_) => cells.extend([first, last]),
+            }
+        }
+        let mooring = |cell| {
+            let run = Run::new(cell * cell_blocks, cell_blocks);
+            let piece = layer
+                .overlapping(run)
+                .into_iter()
+                .find(|piece| matches!(piece.source, Source::Berthed { .. }))?;
+            Mooring::of(&piece, cell, run)
+        };
+        cells.into_iter().filter_map(mooring).collect()
+    }
+
     /// The lowest frame that still holds a piece.
     pub fn oldest_frame(&self) -> Option<u64> {
         self.layers.iter().flat_map(|layer| layer.pieces.values()).map(|piece| piece.frame).min()
@@ -269,6 +351,7 @@ impl Dirty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::berths::Berth;
     use proptest::prelude::*;
 
     fn data(start: u64, blocks: u64, position: u64) -> Piece {
@@ -298,6 +381,28 @@ mod tests {
         dirty.remove(0, &taken[0]);
         let (left, _) = dirty.lookup(Run::new(0, 4), Epochs::ALL);
         assert_eq!(left, [data(2, 1, 200)]);
+    }
+
+    #[test]
+    fn a_cell_is_moored_with_the_first_of_its_blocks_that_is_applied() {
+        let berthed = |start: u64, blocks: u64| {
+            let sums = (0..blocks).map(|i| u32::try_from(start + i).unwrap()).collect();
+            let source = Source::Berthed { at: Berth::spare(1).spot(4), sums, first: 0 };
+            Piece { run: Run::new(start, blocks), source, frame: 1 }
+        };
+        let mut dirty = Dirty::default();
+        dirty.insert(0, berthed(8, 8));
+        dirty.insert(0, data(9, 1, 200));
+        let (_, picked) = dirty.oldest(9, 1, u64::MAX).unwrap();
+        assert_eq!(picked, [data(9, 1, 200)]);
+        let moorings = dirty.moorings(&picked, 4);
+        assert_eq!(moorings.len(), 1);
+        assert_eq!((moorings[0].cell, moorings[0].at), (2, Berth::spare(1).spot(4)));
+        assert_eq!(moorings[0].sums(), [8, 9, 10, 11]);
+        let (_, picked) = dirty.oldest(10, 6, u64::MAX).unwrap();
+        let moorings = dirty.moorings(&picked, 4);
+        assert_eq!(moorings.iter().map(|cell| cell.cell).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(moorings[1].at.berth(4), Berth::spare(2));
     }
 
     proptest! {

@@ -1,6 +1,8 @@
-//! Making the journal stable: one flush at a time, shared by everybody who waits.
+//! Making the journal stable, and before it what it tells of in berths: one flush at a time, shared by
+//! everybody who waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use disk::{Answer, Answers, DiskError, Op, Reply, Request};
 use tokio::sync::oneshot;
@@ -14,6 +16,8 @@ pub(crate) struct FlushState {
     is_running: bool,
     /// The newest frame that the running one covers.
     covers: u64,
+    /// The newest frame that those frames say was stable.
+    tells: u64,
     /// Who is served by the running one.
     served: Vec<Waiter>,
     /// Who came after it had started.
@@ -60,10 +64,49 @@ impl Pool {
         }
         core.flush.is_running = true;
         core.flush.covers = core.completed;
+        core.flush.tells = core.completed_tells;
         core.flush.served = std::mem::take(&mut core.flush.next);
+        let bases = std::mem::take(&mut core.unstable_bases);
         drop(core);
+        if bases.is_empty() {
+            return self.start_flush_of_journal();
+        }
+        let left = AtomicUsize::new(bases.len());
+        let flushed: Arc<dyn Answers> = Arc::new(BasesFlushed { pool: self.shared(), left });
+        for base in bases.into_values() {
+            base.submit(vec![Request {
+                op: Op::Flush,
+                reply: Reply::new(Arc::clone(&flushed), 0),
+            }]);
+        }
+    }
+
+    fn start_flush_of_journal(&self) {
         let reply = Reply::new(Arc::new(Flushed(self.shared())), 0);
         self.journal.submit(vec![Request { op: Op::Flush, reply }]);
+    }
+}
+
+/// The flushes of the bases in which berths were written: the journal comes after them, so that no stable
+/// frame tells of what is not stable.
+struct BasesFlushed {
+    pool: Arc<Pool>,
+    left: AtomicUsize,
+}
+
+impl Answers for BasesFlushed {
+    fn answer(&self, _ticket: u64, answer: Answer) {
+        if let Err(error) = answer {
+            self.pool.poison(&format!("flush a base: {error}"));
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let poison = self.pool.lock().poison.clone();
+        match poison {
+            Some(why) => Flushed(Arc::clone(&self.pool)).answer(0, Err(DiskError::Poisoned(why))),
+            None => self.pool.start_flush_of_journal(),
+        }
     }
 }
 
@@ -79,6 +122,7 @@ impl Answers for Flushed {
         let mut core = pool.lock();
         if outcome.is_ok() {
             core.durable = core.durable.max(core.flush.covers);
+            core.attested = core.attested.max(core.flush.tells);
         }
         core.flush.is_running = false;
         let mut served = std::mem::take(&mut core.flush.served);

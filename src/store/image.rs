@@ -15,6 +15,7 @@ use base::checksum::{self, Kind as Sum};
 use base::units::{BLOCK_LEN, Extent, Run, SECTOR_LEN, SECTORS_PER_BLOCK};
 use disk::{Buffer, DiskError, Payload};
 
+use crate::berths::Spot;
 use crate::checksum_table::Code;
 use crate::dirty::{Epochs, Piece, Source};
 use crate::event::Kind;
@@ -199,7 +200,9 @@ impl Pool {
                 let (pieces, free) = live.dirty.lookup(run, scene.epochs);
                 parts.extend(pieces.into_iter().map(|piece| match piece.source {
                     Source::Zero(keep) => (piece.run, Part::Zero(keep == disk::Keep::Space)),
-                    Source::Data { .. } => (piece.run, Part::Journal(piece)),
+                    Source::Data { .. } | Source::Berthed { .. } => {
+                        (piece.run, Part::Journal(piece))
+                    }
                 }));
                 gaps.extend(free);
             }
@@ -279,7 +282,7 @@ impl Pool {
                     }
                     self.look_again(scene, *part, codes).await?;
                 }
-                Part::Journal(piece) => self.fetch_piece(piece, target).await?,
+                Part::Journal(piece) => self.fetch_piece(scene, piece, target).await?,
                 Part::Preserved(places) => {
                     let blocks = scene.volume.history.read_many(places).await?;
                     for (index, block) in blocks.iter().enumerate() {
@@ -354,10 +357,19 @@ impl Pool {
         }
     }
 
-    async fn fetch_piece(&self, piece: &Piece, out: &mut [u8]) -> Result<(), Trouble> {
-        let Source::Data { position, .. } = &piece.source else {
-            out.fill(0);
-            return Ok(());
+    async fn fetch_piece(
+        &self,
+        scene: &Scene,
+        piece: &Piece,
+        out: &mut [u8],
+    ) -> Result<(), Trouble> {
+        let position = match &piece.source {
+            Source::Data { position, .. } => position,
+            Source::Berthed { at, .. } => return self.fetch_berthed(scene, piece, *at, out).await,
+            Source::Zero(_) => {
+                out.fill(0);
+                return Ok(());
+            }
         };
         let damaged = |why: &str| {
             Trouble::Failed(DiskError::Medium { extent: piece.run.extent(), why: why.into() })
@@ -372,10 +384,7 @@ impl Pool {
             out[at..at + payload.len()].copy_from_slice(&payload);
             at += payload.len();
         }
-        let fits = out.chunks(BLOCK_LEN).enumerate().all(|(index, block)| {
-            piece.source.sum(index as u64) == Some(checksum::of(Sum::Block, block))
-        });
-        if fits {
+        if piece.fits(out) {
             return Ok(());
         }
         let core = self.lock();
@@ -383,6 +392,39 @@ impl Pool {
             return Err(Trouble::Moved);
         }
         Err(damaged("the journal does not hold what was written to it"))
+    }
+
+    /// Reads a piece from the berths that it was written to.
+    async fn fetch_berthed(
+        &self,
+        scene: &Scene,
+        piece: &Piece,
+        at: Spot,
+        out: &mut [u8],
+    ) -> Result<(), Trouble> {
+        let berths = scene.volume.berths.as_ref().ok_or(DiskError::Closed)?;
+        let read = berths.read(at, piece.run.blocks).await;
+        if let Ok(read) = &read {
+            out.copy_from_slice(read);
+        }
+        if read.is_ok() && piece.fits(out) {
+            return Ok(());
+        }
+        // Applied, overwritten and trimmed meanwhile: then the berth may be another cell's.
+        let (pieces, _) = {
+            let core = self.lock();
+            let live = core.volumes.get(&scene.volume.number).ok_or(DiskError::Closed)?;
+            live.dirty.lookup(piece.run, scene.epochs)
+        };
+        if pieces[..] != [piece.clone()] {
+            return Err(Trouble::Moved);
+        }
+        let why = match read {
+            Ok(_) => "their content does not fit its checksum".into(),
+            Err(DiskError::Closed) => return Err(DiskError::Closed.into()),
+            Err(error) => error.to_string().into(),
+        };
+        Err(Trouble::Failed(DiskError::Medium { extent: piece.run.extent(), why }))
     }
 
     /// The payloads of contiguous blocks of the journal, from memory or from its disk. Not checked.

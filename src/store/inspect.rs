@@ -45,6 +45,10 @@ pub struct JournalInspection {
     pub writes: u64,
     /// Bytes of those writes.
     pub write_bytes: u64,
+    /// How many writes that went to berths are told of in them.
+    pub berthed: u64,
+    /// Bytes of those writes.
+    pub berthed_bytes: u64,
     /// How many records of zeroes.
     pub zeroes: u64,
     /// The events in them, in words.
@@ -125,6 +129,10 @@ fn note(report: &mut JournalInspection, registry: &mut Registry, records: &[Reco
             Record::Write { run, .. } => {
                 report.writes += 1;
                 report.write_bytes += run.bytes();
+            }
+            Record::Berthed { run, .. } => {
+                report.berthed += 1;
+                report.berthed_bytes += run.bytes();
             }
             Record::Zero { .. } => report.zeroes += 1,
             Record::Event(bytes) => match Event::decode(bytes) {

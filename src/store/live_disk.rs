@@ -15,6 +15,7 @@ use disk::{
 
 use crate::append::{Change, What};
 use crate::aside::Read;
+use crate::berths::Spot;
 use crate::checksum_table::Code;
 use crate::dirty::{Epochs, Source};
 use crate::event::Kind;
@@ -51,6 +52,7 @@ impl Disk for LiveDisk {
     }
 
     fn submit(&self, batch: Vec<Request>) {
+        self.pool.note_requests();
         let capacity = self.geometry().sectors;
         let mut changes = Vec::new();
         let mut reads = Vec::new();
@@ -105,13 +107,9 @@ impl LiveDisk {
         match in_whole_blocks(data) {
             Ok(data) => {
                 let what = What::Write { run: extent.cover(), sums: sums_of(&data), data };
-                Some(Change {
-                    volume: self.number,
-                    what,
-                    waiter: Some(waiter),
-                    is_stable,
-                    is_owner: false,
-                })
+                let (volume, waiter) = (self.number, Some(waiter));
+                let change = Change { volume, what, waiter, is_stable, is_owner: false };
+                self.pool.berth(change)
             }
             Err(error) => {
                 waiter.finish(Err(error));
@@ -174,7 +172,7 @@ impl LiveDisk {
             slots: Mutex::new(Vec::new()),
         });
         let mut base = None;
-        let (mut requests, mut long) = (Vec::new(), Vec::new());
+        let (mut requests, mut berthed, mut long) = (Vec::new(), Vec::new(), Vec::new());
         for (start, mut buffer, reply) in reads {
             let run = Extent::new(start, buffer.sectors()).cover();
             let way = if run.is_empty() {
@@ -203,12 +201,25 @@ impl LiveDisk {
                     let reply = Reply::new(Arc::clone(&sink) as Arc<dyn Answers>, ticket);
                     requests.push(Request { op: Op::Read { start, buffer }, reply });
                 }
+                Way::Berths(spot, codes) => {
+                    let ticket = sink.keep(Slot { start, codes, reply });
+                    let reply = Reply::new(Arc::clone(&sink) as Arc<dyn Answers>, ticket);
+                    berthed.push((
+                        spot,
+                        Request { op: Op::Read { start: spot.sector(), buffer }, reply },
+                    ));
+                }
                 Way::Long => long.push(Read { start, buffer, reply }),
             }
         }
-        if let (Some(volume), false) = (base, requests.is_empty()) {
+        if let Some(volume) = base {
             let volume: Arc<Volume> = volume;
-            volume.base.submit(requests);
+            if !requests.is_empty() {
+                volume.base.submit(requests);
+            }
+            if let Some(berths) = &volume.berths {
+                berths.submit(berthed);
+            }
         }
         self.pool.read_aside(self.number, Point::Live, long);
     }
@@ -219,6 +230,8 @@ enum Way {
     Zero,
     Memory(Vec<Payload>),
     Base(Vec<Code>),
+    /// From berths that lie next to each other, which must hold this.
+    Berths(Spot, Vec<Code>),
     /// By the general way, in a task.
     Long,
 }
@@ -240,6 +253,13 @@ fn way_of(core: &Core, number: u32, extent: Extent) -> Way {
     }
     if !gaps.is_empty() {
         return Way::Long;
+    }
+    if let [piece] = &pieces[..]
+        && let Source::Berthed { at, .. } = &piece.source
+        && live.volume.berths.as_ref().is_some_and(|berths| berths.is_within(*at, run.blocks))
+    {
+        let codes = (0..run.blocks).map(|index| Code::of_sum(piece.source.sum(index).unwrap_or(0)));
+        return Way::Berths(*at, codes.collect());
     }
     let mut payloads = Vec::new();
     for piece in pieces {

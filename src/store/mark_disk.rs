@@ -37,6 +37,7 @@ impl Disk for MarkDisk {
     }
 
     fn submit(&self, batch: Vec<Request>) {
+        self.pool.note_requests();
         let (number, point) = (self.number, Point::Mark(self.sequence));
         let mut reads = Vec::new();
         for Request { op, reply } in batch {

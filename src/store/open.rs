@@ -14,40 +14,29 @@ use base::units::{BLOCK_LEN, Extent, SECTORS_PER_BLOCK};
 use disk::{AnyDisk, Buffer, DiskError, Durability, Shelf, Usage};
 use tokio::sync::Notify;
 
+use crate::berths::{self, Berths, CELLS_MAX};
 use crate::checkpoint::{self, Checkpoint, Slots, VolumePart};
 use crate::checksum_table::{ChecksumTable, sectors_for};
 use crate::dirty::Dirty;
 use crate::epoch_map::PageCache;
 use crate::error::StoreError;
-use crate::event::{Event, Kind};
+use crate::event::Kind;
 use crate::flush::FlushState;
 use crate::gone::GoneDisk;
 use crate::history::HistorySetup;
-use crate::journal::frame::Record;
 use crate::journal::ring::Ring;
-use crate::journal::scan::{Cursor, Scan};
 use crate::options::{PoolOptions, World};
 use crate::payloads::Payloads;
 use crate::pool::{Core, Live, Pool, Upkeep, Volume};
 use crate::registry::{Registry, VolumeEntry};
+use crate::replay::{Berthed, Replayed, replay};
 use crate::status::VolumeState;
-use crate::superblock::{self, Superblock};
+use crate::superblock::{self, CELL_BLOCKS_MAX, Superblock};
 
 /// The name of the journal's disk on the shelf.
 pub(crate) const JOURNAL: &str = "journal";
 /// Blocks of the smallest journal, 1 MiB: several of the largest frames it may hold.
 const JOURNAL_BLOCKS_MIN: u64 = 256;
-
-/// What replay makes of the journal.
-struct Replayed {
-    registry: Registry,
-    dirty: BTreeMap<u32, Dirty>,
-    frame_positions: BTreeMap<u64, (u64, u64)>,
-    last_event_frame: u64,
-    /// Marks whose removal no checkpoint knows yet: volume and sequence.
-    removed_marks: Vec<(u32, u64)>,
-    cursor: Cursor,
-}
 
 impl Pool {
     /// Whether a shelf holds a pool, whole or not. What a crash left of making one is none.
@@ -79,6 +68,11 @@ impl Pool {
             let why = "a journal has at least 1M";
             return Err(StoreError::BadSize { asked: options.journal_len, why });
         }
+        let cell_blocks = options.cell_len.0 / BLOCK_LEN as u64;
+        if !cell_blocks.is_power_of_two() || cell_blocks > CELL_BLOCKS_MAX {
+            let why = "a cell has a power of two of blocks, from 4K to 1M";
+            return Err(StoreError::BadSize { asked: options.cell_len, why });
+        }
         let pool = Id::fresh(&*world.rng);
         // A crash in an earlier attempt may have left parts; the superblock comes last and makes a pool.
         for name in shelf.list()? {
@@ -104,6 +98,7 @@ impl Pool {
             journal_blocks,
             created_ms: world.clock.wall_ms(),
             segment_len: options.segment_len.0,
+            cell_blocks,
         };
         superblock::create(&**shelf, &superblock).await
     }
@@ -136,7 +131,7 @@ impl Pool {
         if journal.geometry().sectors < superblock.journal_blocks * SECTORS_PER_BLOCK {
             return Err(StoreError::Damaged("the journal is shorter than it was made".to_owned()));
         }
-        let replayed = replay(&journal, &superblock, &checkpoint).await?;
+        let replayed = replay(&shelf, &journal, &superblock, &checkpoint).await?;
         let mut core = core_of(&replayed, &superblock, &checkpoint);
         if let Some(damage) = found.damage {
             // A power cut while it was written leaves the same, so this is no alarm.
@@ -149,17 +144,8 @@ impl Pool {
             superblock: &superblock,
             cache: &page_cache,
         };
-        let mut dirty = replayed.dirty;
-        for entry in core.registry.volumes() {
-            let part = checkpoint.volumes.get(&entry.number).cloned().unwrap_or_default();
-            let mut live = opener.open(entry, &part).await?;
-            live.dirty = dirty.remove(&entry.number).unwrap_or_default();
-            core.volumes.insert(entry.number, live);
-        }
-        for (number, sequence) in replayed.removed_marks {
-            core.look_for_space_of(number, sequence);
-        }
-        opener.remove_orphans(&core.registry, &journal).await?;
+        opener.open_volumes(&mut core, replayed, &checkpoint).await?;
+        opener.remove_orphans(&core, &journal).await?;
         let pool = Arc::new_cyclic(|myself| Self {
             shelf: Arc::clone(&shelf),
             options,
@@ -170,6 +156,7 @@ impl Pool {
             core: Mutex::new(core),
             work: Notify::new(),
             progress: Notify::new(),
+            batches: AtomicU64::new(0),
             runtime: tokio::runtime::Handle::current(),
             admin: tokio::sync::Mutex::new(()),
             upkeep: tokio::sync::Mutex::new(Upkeep {
@@ -243,64 +230,6 @@ async fn is_unfinished(shelf: &Arc<dyn Shelf>, superblock: &AnyDisk) -> bool {
     }
 }
 
-/// Reads the journal back.
-async fn replay(
-    journal: &AnyDisk,
-    superblock: &Superblock,
-    checkpoint: &Checkpoint,
-) -> Result<Replayed, StoreError> {
-    let cursor = Cursor {
-        number: checkpoint.first_frame,
-        position: checkpoint.first_position,
-        incarnation: checkpoint.first_incarnation,
-    };
-    let mut registry = Registry::default();
-    for event in &checkpoint.events {
-        registry.apply(event);
-    }
-    let mut scan = Scan::new(journal, superblock.journal_blocks, superblock.pool, cursor);
-    let mut dirty: BTreeMap<u32, Dirty> = BTreeMap::new();
-    let mut frame_positions = BTreeMap::new();
-    let mut last_event_frame = 0;
-    let mut removed_marks = Vec::new();
-    while let Some(frame) = scan.next().await? {
-        let head = frame.head;
-        frame_positions.insert(head.number, (head.position, head.incarnation));
-        let mut at = head.payload_position();
-        for record in &frame.records {
-            if let Record::Event(bytes) = record {
-                let event = Event::decode(bytes).map_err(|e| {
-                    StoreError::Damaged(format!("journal frame {}: {e}", head.number))
-                })?;
-                last_event_frame = head.number;
-                if head.number > checkpoint.events_through {
-                    if let Event::MarkRemoved { volume, sequence } = event {
-                        removed_marks.push((volume, sequence));
-                    }
-                    registry.apply(&event);
-                }
-            } else {
-                crate::append::note_in(&mut dirty, record, head.number, at);
-            }
-            at += record.payload_blocks();
-        }
-    }
-    if scan.cursor().number <= checkpoint.events_through {
-        return Err(StoreError::Damaged(format!(
-            "the journal ends before frame {}, which was on stable storage",
-            checkpoint.events_through
-        )));
-    }
-    Ok(Replayed {
-        registry,
-        dirty,
-        frame_positions,
-        last_event_frame,
-        removed_marks,
-        cursor: scan.cursor(),
-    })
-}
-
 fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint) -> Core {
     let cursor = replayed.cursor;
     Core {
@@ -316,6 +245,8 @@ fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint
         completed: cursor.number - 1,
         // What was read back may still be on its way to stable storage, after a mere kill.
         durable: checkpoint.events_through,
+        attested: checkpoint.events_through,
+        completed_tells: checkpoint.events_through,
         noted_durable: checkpoint.events_through,
         frame_positions: replayed.frame_positions.clone(),
         last_event_frame: replayed.last_event_frame,
@@ -326,6 +257,7 @@ fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint
         is_closing: false,
         is_closed: false,
         warnings: BTreeMap::new(),
+        unstable_bases: BTreeMap::new(),
         space_free: u64::MAX,
     }
 }
@@ -336,12 +268,18 @@ pub(crate) struct Names {
     pub base: String,
     /// The two copies of the checksum table.
     pub sums: [String; 2],
+    /// The berths beside those in the base.
+    pub spare: String,
+    /// The two copies of the table of berths.
+    pub berths: [String; 2],
 }
 
 impl Names {
     /// Those of the volume with this identity.
     pub fn of(id: Id) -> Self {
-        Self { base: format!("{id}.base"), sums: [format!("{id}.sums-0"), format!("{id}.sums-1")] }
+        let two = |what: &str| [format!("{id}.{what}-0"), format!("{id}.{what}-1")];
+        let (base, spare) = (format!("{id}.base"), format!("{id}.spare"));
+        Self { base, sums: two("sums"), spare, berths: two("berths") }
     }
 }
 
@@ -354,6 +292,30 @@ pub(crate) struct Opener<'a> {
 }
 
 impl Opener<'_> {
+    /// Opens all volumes and views, and puts back what replay found of them.
+    async fn open_volumes(
+        &mut self,
+        core: &mut Core,
+        mut replayed: Replayed,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StoreError> {
+        for entry in core.registry.volumes() {
+            let part = checkpoint.volumes.get(&entry.number).cloned().unwrap_or_default();
+            let mut live = self.open(entry, &part).await?;
+            live.dirty = replayed.dirty.remove(&entry.number).unwrap_or_default();
+            if let Some(told) = replayed.berthed.get(&entry.number) {
+                live.note_berths(told);
+                core.unstable_bases.insert(entry.number, Arc::clone(&live.volume.base));
+            }
+            live.check_berths();
+            core.volumes.insert(entry.number, live);
+        }
+        for (number, sequence) in replayed.removed_marks {
+            core.look_for_space_of(number, sequence);
+        }
+        Ok(())
+    }
+
     /// Opens a volume. One whose base cannot be opened or is shorter than it was, or whose preserved blocks
     /// are damaged, comes up in fail-stop and does not keep the others from working.
     ///
@@ -409,21 +371,9 @@ impl Opener<'_> {
         base: AnyDisk,
         part: &VolumePart,
     ) -> Result<Volume, StoreError> {
-        let wanted = sectors_for(entry.sectors.div_ceil(SECTORS_PER_BLOCK));
-        let mut copies = Vec::new();
-        for name in &Names::of(entry.id).sums {
-            let copy = match self.shelf.open(name, Usage::Data) {
-                Ok(copy) => copy,
-                Err(DiskError::NotFound(_)) => self.shelf.create(name, wanted, Usage::Data)?,
-                Err(error) => return Err(error.into()),
-            };
-            if copy.geometry().sectors < wanted {
-                self.shelf.grow(name, wanted)?;
-            }
-            copies.push(copy);
-        }
-        let copies: [AnyDisk; 2] =
-            copies.try_into().map_err(|_| StoreError::Damaged("checksum tables".to_owned()))?;
+        let names = Names::of(entry.id);
+        let blocks = entry.sectors.div_ceil(SECTORS_PER_BLOCK);
+        let copies = self.two_disks(&names.sums, sectors_for(blocks))?;
         let tag = u32::try_from(entry.id.0 & u128::from(u32::MAX)).unwrap_or(0);
         let setup = HistorySetup {
             shelf: self.shelf,
@@ -433,30 +383,77 @@ impl Opener<'_> {
             incarnation: self.superblock.incarnation,
         };
         let history = setup.open(entry, part).await?;
+        let berths = self.berths(entry, &names, &base, !tag).await?;
+        let base = berths.as_ref().map_or(base, berths::berthed);
         Ok(Volume {
             number: entry.number,
             id: entry.id,
             base,
+            berths,
             sums: ChecksumTable::new(tag, copies, self.options.checksum_cache_len.0),
             history,
             applied: AtomicU64::new(0),
         })
     }
 
+    /// Opens a disk of the pool's own, or makes it with as many sectors as it should have at least.
+    fn disk_of(&self, name: &str, sectors: u64) -> Result<AnyDisk, DiskError> {
+        let disk = match self.shelf.open(name, Usage::Data) {
+            Err(DiskError::NotFound(_)) => self.shelf.create(name, sectors, Usage::Data)?,
+            opened => opened?,
+        };
+        if disk.geometry().sectors < sectors {
+            self.shelf.grow(name, sectors)?;
+        }
+        Ok(disk)
+    }
+
+    fn two_disks(
+        &self,
+        [first, second]: &[String; 2],
+        sectors: u64,
+    ) -> Result<[AnyDisk; 2], DiskError> {
+        Ok([self.disk_of(first, sectors)?, self.disk_of(second, sectors)?])
+    }
+
+    /// The berths of a volume over its base; none of an adopted one, which must be a plain disk when it is
+    /// released.
+    async fn berths(
+        &self,
+        entry: &VolumeEntry,
+        names: &Names,
+        base: &AnyDisk,
+        tag: u32,
+    ) -> Result<Option<Arc<Berths>>, StoreError> {
+        let cell_blocks = self.superblock.cell_blocks;
+        let cells = entry.sectors.div_ceil(SECTORS_PER_BLOCK * cell_blocks);
+        if matches!(entry.kind, Kind::Adopted(_)) || cells > CELLS_MAX {
+            return Ok(None);
+        }
+        let table = self.two_disks(&names.berths, sectors_for(cells))?;
+        let spares = berths::spares_for(cells) * cell_blocks * SECTORS_PER_BLOCK;
+        let spare = match self.shelf.open(&names.spare, Usage::Data) {
+            Err(DiskError::NotFound(_)) => self.shelf.create(&names.spare, spares, Usage::Data)?,
+            opened => opened?,
+        };
+        let table = ChecksumTable::new(tag, table, u64::MAX);
+        let disks = [Arc::clone(base), spare];
+        Ok(Some(Arc::new(Berths::open(cell_blocks, cells, disks, table).await?)))
+    }
+
     /// Removes what belongs to volumes that are gone: a crash may have come between the two. After a mere
     /// kill the journal may say so and not be stable yet; the disks must not go before it is.
-    async fn remove_orphans(
-        &self,
-        registry: &Registry,
-        journal: &AnyDisk,
-    ) -> Result<(), StoreError> {
+    async fn remove_orphans(&self, core: &Core, journal: &AnyDisk) -> Result<(), StoreError> {
         let mut orphans = self.shelf.list()?;
         orphans.retain(|name| {
             let owner = name.split_once('.').and_then(|(id, _)| id.parse::<Id>().ok());
-            owner.is_some_and(|id| registry.volumes().all(|entry| entry.id != id))
+            owner.is_some_and(|id| core.registry.volumes().all(|entry| entry.id != id))
         });
         if orphans.is_empty() {
             return Ok(());
+        }
+        for base in core.unstable_bases.values() {
+            base.flush().await?;
         }
         journal.flush().await?;
         for name in orphans {
@@ -467,6 +464,28 @@ impl Opener<'_> {
 }
 
 impl Live {
+    /// Notes which berths the journal tells of. A cell that lies in one of them already comes to another
+    /// one until it is moored again: what the journal has of older layers is written in place first, and
+    /// what a berth holds is nowhere else.
+    fn note_berths(&self, told: &[Berthed]) {
+        let Some(berths) = &self.volume.berths else { return };
+        for Berthed { cell, berth, frame } in told {
+            berths.note(*cell, *berth, *frame);
+        }
+        for Berthed { cell, berth, .. } in told {
+            berths.vacate(*cell, *berth);
+        }
+    }
+
+    /// Stops a volume of which berths are gone.
+    fn check_berths(&mut self) {
+        let berths = self.volume.berths.as_ref();
+        if self.state == VolumeState::Ready && berths.is_some_and(|berths| berths.has_lost_some()) {
+            let reason = "its disk of spare berths has lost its end; bring it back whole and start the daemon again, or copy what can be read to another volume".to_owned();
+            self.state = VolumeState::FailStop { reason };
+        }
+    }
+
     /// A volume that was just opened.
     pub(crate) fn new(volume: Arc<Volume>, state: VolumeState, allocated_blocks: u64) -> Self {
         Self {

@@ -24,6 +24,12 @@ pub struct PoolOptions {
     pub journal_len: ByteSize,
     /// Bytes of a segment of a preserved store.
     pub segment_len: ByteSize,
+    /// Bytes of a cell, a power of two from 4 KiB to 1 MiB: whole ones are written past the journal.
+    /// Counts when the pool is made.
+    pub cell_len: ByteSize,
+    /// Bytes of a write from which on its whole cells always go past the journal. Shorter writes do while the
+    /// journal fills, and go through it otherwise: it takes a burst faster than the disk.
+    pub berth_len: ByteSize,
     /// How preserved blocks are stored.
     pub compression: Compression,
     /// Bytes of payloads kept in memory until they are applied.
@@ -41,6 +47,8 @@ impl Default for PoolOptions {
         Self {
             journal_len: ByteSize(1 << 30),
             segment_len: ByteSize(64 << 20),
+            cell_len: ByteSize(64 << 10),
+            berth_len: ByteSize(256 << 10),
             compression: Compression::Zstd(1),
             payload_cache_len: ByteSize(128 << 20),
             checksum_cache_len: ByteSize(64 << 20),

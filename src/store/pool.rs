@@ -15,6 +15,7 @@ use disk::{AnyDisk, Reply, Shelf};
 use tokio::sync::{Notify, oneshot};
 
 use crate::append::{Change, Frame};
+use crate::berths::Berths;
 use crate::checkpoint::Slots;
 use crate::checksum_table::ChecksumTable;
 use crate::dirty::Dirty;
@@ -42,6 +43,8 @@ pub struct Pool {
     pub(crate) work: Notify,
     /// Tells everybody who waits that background work got somewhere.
     pub(crate) progress: Notify,
+    /// Batches of requests that clients sent to volumes, views and marks.
+    pub(crate) batches: AtomicU64,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Serialises what changes the registry.
     pub(crate) admin: tokio::sync::Mutex<()>,
@@ -73,8 +76,13 @@ pub(crate) struct Core {
     pub frames: BTreeMap<u64, Frame>,
     /// The newest frame that is done together with all before it.
     pub completed: u64,
+    /// The newest frame that `completed` says was stable.
+    pub completed_tells: u64,
     /// The newest frame that is stable.
     pub durable: u64,
+    /// The newest frame of which something stable says that it is stable: who opens the pool after a crash
+    /// knows it of this one.
+    pub attested: u64,
     /// The newest frame of which a later frame says that it is stable.
     pub noted_durable: u64,
     /// Where each frame lies that is still needed, and in which incarnation it was written.
@@ -91,6 +99,9 @@ pub(crate) struct Core {
     pub is_closing: bool,
     pub is_closed: bool,
     pub warnings: BTreeMap<String, String>,
+    /// The bases, by volume, in which berths were written that the journal tells of since they were last made
+    /// stable. Those of a volume that is gone are still here: frames before its removal tell of it.
+    pub unstable_bases: BTreeMap<u32, AnyDisk>,
     /// Bytes free on the shelf when last looked at.
     pub space_free: u64,
 }
@@ -126,6 +137,8 @@ pub(crate) struct Volume {
     pub number: u32,
     pub id: Id,
     pub base: AnyDisk,
+    /// Where its cells lie, unless it was adopted.
+    pub berths: Option<Arc<Berths>>,
     pub sums: ChecksumTable,
     pub history: History,
     /// Rises whenever apply has changed the base: tells a reader that what it saw may be old.
@@ -145,6 +158,14 @@ impl Core {
     pub fn is_able(&self, number: u32) -> bool {
         let live = self.volumes.get(&number);
         live.is_some_and(|live| !matches!(live.state, VolumeState::FailStop { .. }))
+    }
+
+    /// Whether some volume has few berths left.
+    pub fn is_low_on_berths(&self) -> bool {
+        self.volumes.iter().any(|(number, live)| {
+            let berths = live.volume.berths.as_ref();
+            berths.is_some_and(|berths| berths.is_low()) && self.is_able(*number)
+        })
     }
 
     /// Has the space looked for that only a removed mark needed.

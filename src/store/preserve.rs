@@ -60,8 +60,8 @@ impl Pool {
             return Ok(());
         };
         let mut jobs = Vec::new();
-        for piece in &step.pieces {
-            self.list(step, newest, piece.run, &mut jobs).await?;
+        for run in step.overwritten() {
+            self.list(step, newest, run, &mut jobs).await?;
         }
         let mut placed = Vec::new();
         let mut rest = jobs.into_iter().peekable();
@@ -283,6 +283,26 @@ impl Pool {
             run.start
         );
         core.warnings.insert(format!("damaged {name}"), text);
+    }
+}
+
+impl Step {
+    /// The blocks whose former content is not to be had from the base after this step, in order: those of its
+    /// pieces, and whole cells that leave their berths.
+    fn overwritten(&self) -> Vec<Run> {
+        let pieces = self.pieces.iter().map(|piece| piece.run);
+        let mut runs: Vec<Run> = pieces.chain(self.moorings.iter().map(|cell| cell.run)).collect();
+        runs.sort_by_key(|run| run.start);
+        let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
+        for run in runs {
+            match joined.last_mut() {
+                Some(last) if run.start < last.end() => {
+                    last.blocks = last.end().max(run.end()) - last.start;
+                }
+                _ => joined.push(run),
+            }
+        }
+        joined
     }
 }
 

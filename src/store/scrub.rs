@@ -7,7 +7,9 @@ use base::name::Name;
 use base::units::{Run, SECTORS_PER_BLOCK};
 use disk::DiskError;
 
+use crate::berths::Berths;
 use crate::checksum_table::{ChecksumTable, Code};
+use crate::dirty::{Epochs, Piece, Source};
 use crate::error::StoreError;
 use crate::event::Kind;
 use crate::image::{Point, first_misfit};
@@ -16,8 +18,12 @@ use crate::status::{ScrubFinding, ScrubReport};
 
 /// Blocks that are read at once.
 const SCRUB_BLOCKS: u64 = 256;
+/// The same beside clients, who wait for the disk behind them.
+const SCRUB_BLOCKS_BESIDE: u64 = 32;
 /// Entries of the past that are read at once.
-const SCRUB_ENTRIES: usize = 256;
+const SCRUB_ENTRIES: usize = 64;
+/// Pages of a table that are looked at while nothing is applied.
+const SCRUB_PAGES: u64 = 64;
 /// Damaged places that one report lists; the count goes on.
 const FINDINGS_MAX: usize = 10_000;
 
@@ -75,8 +81,9 @@ impl Pool {
         };
         progress.total.store(blocks, Ordering::Relaxed);
         let mut report = ScrubReport::default();
-        self.scrub_table(name, &volume, blocks, &mut report).await?;
+        self.scrub_tables(name, &volume, blocks, &mut report).await?;
         let mut at = 0;
+        let mut pace = self.pace();
         while at < blocks {
             let hole = volume.sums.hole_from(at).await?.min(blocks - at);
             let is_adopted = matches!(kind, Kind::Adopted(_));
@@ -86,7 +93,8 @@ impl Pool {
                 at += hole;
                 continue;
             }
-            let run = Run::new(at, SCRUB_BLOCKS.min(blocks - at));
+            let blocks_max = if pace.is_alone() { SCRUB_BLOCKS } else { SCRUB_BLOCKS_BESIDE };
+            let run = Run::new(at, blocks_max.min(blocks - at));
             if is_adopted && let Ok(codes) = volume.sums.get(run).await {
                 let unknown = codes.iter().filter(|code| **code == Code::Absent).count();
                 report.blocks_unverified += unknown as u64;
@@ -94,34 +102,98 @@ impl Pool {
             self.scrub_base(name, &volume, run, &mut report).await?;
             progress.step(run.blocks)?;
             at = run.end();
-            tokio::task::yield_now().await;
+            self.give_way(&mut pace).await;
+        }
+        if let Some(berths) = &volume.berths {
+            self.scrub_new_berths(name, &volume, berths, &mut report).await?;
         }
         self.scrub_history(name, &volume, progress, &mut report).await?;
         self.note_findings(name, &report);
         Ok(report)
     }
 
-    async fn scrub_table(
+    async fn scrub_tables(
         &self,
         name: &Name,
         volume: &Volume,
         blocks: u64,
         report: &mut ScrubReport,
     ) -> Result<(), StoreError> {
-        // While nothing is written out: the two copies differ only where one is damaged.
-        let _upkeep = self.upkeep.lock().await;
-        for page in 0..ChecksumTable::pages_for(blocks) {
-            match volume.sums.check_page(page).await {
-                Ok(repaired) => report.repaired += repaired,
-                Err(DiskError::Medium { extent, why }) => {
-                    let place = format!("the checksums of {name}");
-                    push(report, ScrubFinding { place, extent, why: why.to_string() });
+        let what = format!("the checksums of {name}");
+        self.scrub_table(&what, &volume.sums, blocks, report).await?;
+        let Some(berths) = &volume.berths else { return Ok(()) };
+        let what = format!("the table of berths of {name}");
+        let cells = blocks.div_ceil(berths.cell_blocks());
+        self.scrub_table(&what, berths.table(), cells, report).await
+    }
+
+    async fn scrub_table(
+        &self,
+        what: &str,
+        table: &ChecksumTable,
+        entries: u64,
+        report: &mut ScrubReport,
+    ) -> Result<(), StoreError> {
+        let mut pace = self.pace();
+        for part in Run::new(0, ChecksumTable::pages_for(entries)).parts(SCRUB_PAGES) {
+            // While nothing is written out: the two copies differ only where one is damaged.
+            let upkeep = self.upkeep.lock().await;
+            let mut repaired = 0;
+            for page in part.start..part.end() {
+                match table.check_page(page).await {
+                    Ok(more) => repaired += more,
+                    Err(DiskError::Medium { extent, why }) => {
+                        let (place, why) = (what.to_owned(), why.to_string());
+                        push(report, ScrubFinding { place, extent, why });
+                    }
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
             }
+            if repaired > 0 {
+                table.write_out().await?;
+            }
+            report.repaired += repaired;
+            drop(upkeep);
+            self.give_way(&mut pace).await;
         }
-        if report.repaired > 0 {
-            volume.sums.write_out().await?;
+        Ok(())
+    }
+
+    /// Reads the berths that the journal tells of and where no cell is moored yet: what is in the journal
+    /// itself is read when it is applied, this is not.
+    async fn scrub_new_berths(
+        &self,
+        name: &Name,
+        volume: &Volume,
+        berths: &Berths,
+        report: &mut ScrubReport,
+    ) -> Result<(), StoreError> {
+        let pieces: Vec<Piece> = {
+            let core = self.lock();
+            let Some(live) = core.volumes.get(&volume.number) else { return Ok(()) };
+            let is_berthed = |piece: &&Piece| matches!(piece.source, Source::Berthed { .. });
+            live.dirty.all(Epochs::ALL).filter(is_berthed).cloned().collect()
+        };
+        let parts_of = |piece: &Piece| {
+            piece.run.parts(SCRUB_BLOCKS).filter_map(|part| piece.clip(part)).collect()
+        };
+        let mut pace = self.pace();
+        for piece in pieces.iter().flat_map::<Vec<Piece>, _>(parts_of) {
+            let Source::Berthed { at, .. } = piece.source else { continue };
+            report.blocks_read += piece.run.blocks;
+            self.give_way(&mut pace).await;
+            let read = berths.read(at, piece.run.blocks).await;
+            if read.is_ok_and(|read| piece.fits(&read)) {
+                continue;
+            }
+            // Applied meanwhile perhaps; the way that readers go tells.
+            for block in piece.run.start..piece.run.end() {
+                let one = Run::new(block, 1);
+                if let Some(why) = self.trouble_reading(volume.number, one).await {
+                    let place = format!("the berths of {name}");
+                    push(report, ScrubFinding { place, extent: one.extent(), why });
+                }
+            }
         }
         Ok(())
     }
@@ -190,7 +262,9 @@ impl Pool {
         report: &mut ScrubReport,
     ) -> Result<(), StoreError> {
         let mut from = 0;
+        let mut pace = self.pace();
         loop {
+            self.give_way(&mut pace).await;
             let (entries, next) = volume.history.entries(from, SCRUB_ENTRIES).await?;
             progress.total.fetch_add(entries.len() as u64, Ordering::Relaxed);
             report.blocks_read += entries.len() as u64;

@@ -14,7 +14,8 @@
 //!     40     8  blocks of the journal
 //!     48     8  created, milliseconds since 1970
 //!     56     8  bytes of a segment of a preserved store
-//!     64   448  reserved, zero
+//!     64     8  blocks of a cell; 0 is 16
+//!     72   440  reserved, zero
 //! ```
 
 use base::checksum::{self, Kind};
@@ -30,6 +31,10 @@ pub const NAME: &str = "superblock";
 const MAGIC: u64 = u64::from_le_bytes(*b"TIDEPOOL");
 const VERSION: u32 = 1;
 const CRC_AT: usize = 12;
+/// Blocks of a cell of pools that do not say it.
+const CELL_BLOCKS: u64 = 16;
+/// Blocks of the largest cell: a record holds whole cells.
+pub const CELL_BLOCKS_MAX: u64 = 256;
 
 /// A superblock that was checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +49,8 @@ pub struct Superblock {
     pub created_ms: u64,
     /// Bytes of a segment of a preserved store.
     pub segment_len: u64,
+    /// Blocks of a cell.
+    pub cell_blocks: u64,
 }
 
 impl Superblock {
@@ -52,6 +59,7 @@ impl Superblock {
         let mut writer = Writer::new();
         writer.u64(MAGIC).u32(VERSION).u32(0).u128(self.pool.0).u64(self.incarnation);
         writer.u64(self.journal_blocks).u64(self.created_ms).u64(self.segment_len);
+        writer.u64(self.cell_blocks);
         writer.reserved(SECTOR_LEN - writer.len());
         let crc = checksum::of(Kind::Superblock, &writer.clone().into_bytes());
         writer.patch_u32(CRC_AT, crc);
@@ -76,8 +84,13 @@ impl Superblock {
             journal_blocks: reader.u64()?,
             created_ms: reader.u64()?,
             segment_len: reader.u64()?,
+            cell_blocks: match reader.u64()? {
+                0 => CELL_BLOCKS,
+                blocks if blocks.is_power_of_two() && blocks <= CELL_BLOCKS_MAX => blocks,
+                value => return Err(CodecError::Invalid { field: "blocks of a cell", value }),
+            },
         };
-        reader.reserved(SECTOR_LEN - 64)?;
+        reader.reserved(SECTOR_LEN - 72)?;
         Ok(superblock)
     }
 }
@@ -153,6 +166,7 @@ mod tests {
             journal_blocks: 256,
             created_ms: 1,
             segment_len: 1 << 20,
+            cell_blocks: 16,
         }
     }
 

@@ -46,7 +46,8 @@ impl Pool {
             let _ = tokio::time::timeout(QUIET, self.work.notified()).await;
             let (head, is_urgent, is_closed) = {
                 let core = self.lock();
-                let is_urgent = core.ring.is_filling() || !core.waiting.is_empty();
+                let is_urgent =
+                    core.ring.is_filling() || core.is_low_on_berths() || !core.waiting.is_empty();
                 (core.ring.head, is_urgent, core.is_closed)
             };
             if is_closed {
@@ -75,7 +76,7 @@ impl Pool {
             }
             let is_little = {
                 let core = self.lock();
-                core.waiting.is_empty() && core.ring.is_eased()
+                core.waiting.is_empty() && core.ring.is_eased() && !core.is_low_on_berths()
             };
             if is_little && !everything {
                 return;
@@ -140,8 +141,9 @@ impl Pool {
             let blocks = core.ring.blocks;
             let is_over = core.volumes.values().any(|live| live.volume.sums.is_over_budget());
             let is_much = upkeep.applied_blocks * 16 > blocks || core.ring.used() * 2 > blocks;
-            is_over || is_much || applied == 0
+            is_over || is_much || applied == 0 || core.is_low_on_berths()
         };
+        upkeep.is_checkpoint_due |= applied == 0 && self.lock().wants_attesting();
         let has_changes = upkeep.applied_blocks > 0 || upkeep.is_checkpoint_due;
         if has_changes && is_due {
             self.checkpoint(&mut upkeep).await?;
@@ -179,7 +181,7 @@ impl Pool {
             let applied = self.apply_step(number).await?;
             upkeep.applied_blocks += applied;
             if applied == 0 {
-                self.flush().await?;
+                self.checkpoint(&mut upkeep).await?;
             }
         }
     }
@@ -211,9 +213,16 @@ impl Pool {
         upkeep.generation = checkpoint.generation;
         upkeep.applied_blocks = 0;
         upkeep.is_checkpoint_due = false;
-        let trimmed = self.lock().trim(checkpoint.first_frame, checkpoint.first_position);
+        let trimmed = {
+            let mut core = self.lock();
+            core.attested = core.attested.max(checkpoint.events_through);
+            core.trim(checkpoint.first_frame, checkpoint.first_position)
+        };
         drop(trimmed);
         for (volume, ticket) in allowed {
+            if let Some(berths) = &volume.berths {
+                berths.committed(checkpoint.first_frame);
+            }
             volume.history.committed(ticket).await?;
         }
         self.lock().warnings.remove("upkeep");
@@ -343,7 +352,9 @@ impl Pool {
             .values()
             .map(|live| {
                 let pieces = live.dirty.pieces() as u64 * 96;
-                pieces + live.volume.sums.memory_bytes() + live.volume.history.memory_bytes()
+                let berths = live.volume.berths.as_ref().map_or(0, |berths| berths.memory_bytes());
+                let tables = live.volume.sums.memory_bytes() + berths;
+                pieces + tables + live.volume.history.memory_bytes()
             })
             .sum();
         core.payloads.blocks() * BLOCK_LEN as u64 + volumes
@@ -352,5 +363,9 @@ impl Pool {
 
 async fn stabilise(volume: &Volume) -> Result<(), DiskError> {
     volume.base.flush().await?;
-    volume.sums.write_out().await
+    volume.sums.write_out().await?;
+    match &volume.berths {
+        Some(berths) => berths.write_out().await,
+        None => Ok(()),
+    }
 }

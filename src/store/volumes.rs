@@ -159,8 +159,15 @@ impl Pool {
             self.shelf.grow(&Names::of(id).base, sectors)?;
         }
         let table = sectors_for(sectors.div_ceil(base::units::SECTORS_PER_BLOCK));
-        for name in &Names::of(id).sums {
+        let names = Names::of(id);
+        for name in &names.sums {
             self.shelf.grow(name, table)?;
+        }
+        if !matches!(kind, Kind::Adopted(_)) {
+            let cell_sectors = self.superblock.cell_blocks * base::units::SECTORS_PER_BLOCK;
+            for name in &names.berths {
+                self.shelf.grow(name, sectors_for(sectors.div_ceil(cell_sectors)))?;
+            }
         }
         self.commit(Event::Grown { volume, sectors }, |_| ()).await?;
         self.volume(name)

@@ -13,6 +13,8 @@ use crate::oracle::op::name;
 use crate::oracle::rig::{Rig, runtime};
 
 const FILL: u8 = 7;
+/// Sectors that go to berths.
+const CELLS: u64 = 32;
 /// How often the power is lost after each kill.
 const LOSSES: u64 = 8;
 
@@ -43,6 +45,10 @@ async fn scene(prepared: &SimWorld, things: u64, seed: u64) -> bool {
     let what = format!("killed after {things}, seed {seed}");
     let machine = prepared.if_power_went(Loss::None);
     let rig = Rig::open(&machine, 3, Model::default()).await.unwrap();
+    let mut cells = Buffer::for_sectors(CELLS).unwrap();
+    cells.fill(FILL + 1);
+    let disk = rig.disk(&name("b")).unwrap();
+    disk.write(CELLS, vec![cells.freeze()], Durability::Volatile).await.unwrap();
     machine.set_answering(Answering::Shuffled);
     let volume = name("b");
     let mut removal = Box::pin(rig.pool.remove_volume(&volume));

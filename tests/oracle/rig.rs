@@ -53,6 +53,8 @@ pub fn options() -> PoolOptions {
     PoolOptions {
         journal_len: ByteSize(1 << 20),
         segment_len: ByteSize(64 << 10),
+        cell_len: ByteSize(8 << 10),
+        berth_len: ByteSize(8 << 10),
         compression: Compression::Zstd(1),
         payload_cache_len: ByteSize(64 << 10),
         checksum_cache_len: ByteSize(64 << 10),

@@ -34,6 +34,8 @@ use base::id::Id;
 use base::units::{BLOCK_LEN, Run};
 use disk::Keep;
 
+use crate::berths::Berth;
+
 const MAGIC: u64 = u64::from_le_bytes(*b"TIDEFRAM");
 const VERSION: u16 = 1;
 const CRC_AT: usize = 72;
@@ -92,6 +94,19 @@ pub enum Record {
         /// The checksum of each.
         sums: Arc<[u32]>,
     },
+    /// Whole cells of a volume were written to berths; no payload lies in the frame.
+    Berthed {
+        /// The volume's number.
+        volume: u32,
+        /// The sequence of its newest mark then.
+        epoch: u64,
+        /// Which blocks.
+        run: Run,
+        /// The berth of each cell.
+        berths: Arc<[Berth]>,
+        /// The checksum of each block.
+        sums: Arc<[u32]>,
+    },
     /// Blocks of a volume read as zeroes from now on.
     Zero {
         /// The volume's number.
@@ -113,6 +128,7 @@ const KIND_WRITE: u8 = 1;
 const KIND_ZERO: u8 = 2;
 const KIND_EVENT: u8 = 3;
 const KIND_PADDING: u8 = 4;
+const KIND_BERTHED: u8 = 5;
 
 impl Record {
     /// Blocks of payload that belong to it.
@@ -120,7 +136,7 @@ impl Record {
         match self {
             Self::Write { run, .. } => run.blocks,
             Self::Padding(blocks) => u64::from(*blocks),
-            Self::Zero { .. } | Self::Event(_) => 0,
+            Self::Berthed { .. } | Self::Zero { .. } | Self::Event(_) => 0,
         }
     }
 
@@ -128,6 +144,7 @@ impl Record {
     pub fn encoded_len(&self) -> usize {
         match self {
             Self::Write { sums, .. } => 28 + 4 * sums.len(),
+            Self::Berthed { berths, sums, .. } => 32 + 4 * (berths.len() + sums.len()),
             Self::Zero { .. } => 30,
             Self::Event(bytes) => 8 + bytes.len(),
             Self::Padding(_) => 8,
@@ -141,6 +158,13 @@ impl Record {
                 writer.u32(count_u32(sums.len()));
                 for sum in sums.iter() {
                     writer.u32(*sum);
+                }
+            }
+            Self::Berthed { volume, epoch, run, berths, sums } => {
+                writer.u8(KIND_BERTHED).reserved(3).u32(*volume).u64(*epoch).u64(run.start);
+                writer.u32(count_u32(berths.len())).u32(count_u32(sums.len()));
+                for number in berths.iter().map(|berth| berth.raw()).chain(sums.iter().copied()) {
+                    writer.u32(number);
                 }
             }
             Self::Zero { volume, epoch, run, keep } => {
@@ -167,6 +191,24 @@ impl Record {
                 }
                 let sums: Result<Arc<[u32]>, _> = (0..blocks).map(|_| reader.u32()).collect();
                 Ok(Self::Write { volume, epoch, run: Run::new(start, blocks), sums: sums? })
+            }
+            KIND_BERTHED => {
+                reader.reserved(3)?;
+                let (volume, epoch, start) = (reader.u32()?, reader.counter()?, reader.u64()?);
+                let (cells, blocks) = (u64::from(reader.u32()?), u64::from(reader.u32()?));
+                let is_whole = cells > 0 && blocks.is_multiple_of(cells);
+                let is_aligned = is_whole && start.is_multiple_of(blocks / cells);
+                if blocks == 0 || blocks > RECORD_BLOCKS_MAX || start > u64::MAX / 4096 {
+                    return Err(CodecError::Invalid { field: "blocks", value: blocks });
+                }
+                if !is_aligned {
+                    return Err(CodecError::Invalid { field: "cells", value: cells });
+                }
+                let berths: Result<Arc<[Berth]>, _> =
+                    (0..cells).map(|_| reader.u32().map(Berth::from_raw)).collect();
+                let sums: Result<Arc<[u32]>, _> = (0..blocks).map(|_| reader.u32()).collect();
+                let run = Run::new(start, blocks);
+                Ok(Self::Berthed { volume, epoch, run, berths: berths?, sums: sums? })
             }
             KIND_ZERO => {
                 let keep = match reader.u8()? {
@@ -291,6 +333,13 @@ mod tests {
         let records = vec![
             Record::Write { volume: 1, epoch: 2, run: Run::new(5, 2), sums: Arc::new([7, 8]) },
             Record::Zero { volume: 1, epoch: 2, run: Run::new(0, 1 << 30), keep: Keep::Space },
+            Record::Berthed {
+                volume: 1,
+                epoch: 2,
+                run: Run::new(4, 4),
+                berths: Arc::new([Berth::home(9), Berth::spare(1)]),
+                sums: Arc::new([1, 2, 3, 4]),
+            },
             Record::Event(vec![1, 2, 3]),
         ];
         let head = FrameHead {

@@ -55,9 +55,9 @@ impl<'a> Scan<'a> {
         Self { disk, ring, pool, cursor, durable: 0 }
     }
 
-    /// Where the walk stands.
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
+    /// The newest frame that some frame seen so far says is stable.
+    pub fn durable(&self) -> u64 {
+        self.durable
     }
 
     /// The next frame, or `None` where writing stopped.
@@ -189,7 +189,9 @@ impl<'a> Scan<'a> {
 fn sums_fit(records: &[Record], payload: &Buffer) -> bool {
     let sums = records.iter().flat_map(|record| match record {
         Record::Write { sums, .. } => sums.iter().copied().collect::<Vec<_>>(),
-        Record::Zero { .. } | Record::Event(_) | Record::Padding(_) => Vec::new(),
+        Record::Berthed { .. } | Record::Zero { .. } | Record::Event(_) | Record::Padding(_) => {
+            Vec::new()
+        }
     });
     let mut blocks = payload.chunks(BLOCK_LEN);
     let all_fit = sums

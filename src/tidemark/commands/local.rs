@@ -30,6 +30,7 @@ fn report_text(report: &Inspection) -> String {
         ("journal", size(report.journal_len)),
         ("frames to recover", format!("{} from {}", journal.frames, journal.first_frame)),
         ("of them", format!("{written}, {} of zeroes", journal.zeroes)),
+        ("past it", format!("{} in {} writes", size(journal.berthed_bytes), journal.berthed)),
     ];
     if let Some(damage) = &report.checkpoint_damage {
         lines.push(("DAMAGE, checkpoint", damage.clone()));

@@ -14,7 +14,9 @@ pub enum Structure {
     Checkpoint,
     Journal,
     Base,
+    Spare,
     Sums,
+    Berths,
     Preserved,
     Map,
 }
@@ -25,7 +27,9 @@ impl Structure {
             "superblock" => Self::Superblock,
             "journal" => Self::Journal,
             "base" => Self::Base,
+            "spare" => Self::Spare,
             part if part.starts_with("sums-") => Self::Sums,
+            part if part.starts_with("berths-") => Self::Berths,
             part if part.starts_with("preserved-") => Self::Preserved,
             part if part.starts_with("map-") => Self::Map,
             other => {
@@ -236,10 +240,14 @@ impl Damage {
                 let mut copies = self.bytes.iter().map(|(_, start, _)| superblock_copy(*start));
                 self.truncate.is_none() && copies.all(|copy| copy == self.at.block)
             }
-            Structure::Checkpoint | Structure::Sums => {
+            Structure::Checkpoint | Structure::Sums | Structure::Berths => {
                 self.bytes.iter().all(|(disk, ..)| *disk == self.at.disk)
             }
-            Structure::Journal | Structure::Base | Structure::Preserved | Structure::Map => false,
+            Structure::Journal
+            | Structure::Base
+            | Structure::Spare
+            | Structure::Preserved
+            | Structure::Map => false,
         }
     }
 }

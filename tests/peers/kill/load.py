@@ -9,7 +9,7 @@ from history import BLOCK, SECTOR, Wrong, difference
 DEPTH = 16
 READ_SHARE, ZEROES_SHARE, FLUSH_SHARE = 0.15, 0.05, 0.02
 FUA_SHARE = 0.1
-LENGTHS = (SECTOR, BLOCK, BLOCK, BLOCK, 2 * BLOCK, 16 << 10, 64 << 10, 128 << 10, 256 << 10)
+LENGTHS = (SECTOR, BLOCK, BLOCK, BLOCK, 2 * BLOCK, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10)
 
 
 class Load:
