@@ -12,7 +12,6 @@ use base::units::{BLOCK_LEN, Run, SECTORS_PER_BLOCK};
 use disk::{Answer, Answers, Buffer, DiskError, Durability, Keep, Op, Payload, Reply, Request};
 
 use crate::berths::Berth;
-
 use crate::dirty::Epochs;
 use crate::error::StoreError;
 use crate::event::{Event, Kind};
@@ -109,7 +108,8 @@ impl Change {
     }
 }
 
-fn index(blocks: u64) -> usize {
+/// A count of blocks, for what lies in memory.
+pub(crate) fn index(blocks: u64) -> usize {
     usize::try_from(blocks).unwrap_or(usize::MAX)
 }
 

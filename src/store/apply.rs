@@ -3,8 +3,9 @@
 //! One step takes a bounded part of a volume's oldest layer, in order of address, and goes through the
 //! law's order: the journal's records are stable; old blocks that a mark needs are appended to the
 //! preserved store and made stable; their entries are published in the epoch map; cells that were written
-//! to berths are moored there; the other new blocks are written to the base; the table of checksums and the dirty index change in one moment. The base and the
-//! table are made stable by the checkpoint that trims the journal.
+//! to berths are moored there; the other new blocks are written to the base; the table of checksums and the
+//! dirty index change in one moment. The base and the table are made stable by the checkpoint that trims the
+//! journal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -9,13 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base::limits::ATOMIC_WRITE_LEN_MAX;
 use base::units::{BLOCK_LEN, Run, SECTORS_PER_BLOCK};
-use disk::{Answer, Answers, Payload, Reply};
+use disk::{Answer, Answers, DiskError, Payload, Reply};
 
-use crate::append::{Change, What, slice};
+use crate::append::{Change, What, index, slice};
 use crate::berths::{Berth, Berths};
 use crate::journal::frame::RECORD_BLOCKS_MAX;
 use crate::pool::{Pool, Volume};
 use crate::status::VolumeState;
+use crate::superblock::CELL_BLOCKS_MAX;
+
+/// A record tells of whole cells.
+const _: () = assert!(RECORD_BLOCKS_MAX.is_multiple_of(CELL_BLOCKS_MAX));
 
 /// A write on its way to berths.
 struct Berthing {
@@ -134,7 +138,11 @@ fn write_rows(
 
 impl Answers for Berthing {
     fn answer(&self, _ticket: u64, answer: Answer) {
-        if answer.is_err() {
+        if let Err(error) = &answer {
+            // Where there is no space, the journal has room that was set aside.
+            if !matches!(error, DiskError::Closed | DiskError::NoSpace(_)) {
+                tracing::warn!(volume = self.volume.number, %error, "a write past the journal failed");
+            }
             self.has_failed.store(true, Ordering::Release);
         }
         if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -143,7 +151,6 @@ impl Answers for Berthing {
         let landing = self.landing.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(landing), Some(berths)) = (landing, &self.volume.berths) else { return };
         if self.has_failed.load(Ordering::Acquire) {
-            // The journal has room that was set aside, and says what is wrong where it does not help.
             berths.give_back(&landing.berths);
             self.pool.append(vec![landing.change]);
         } else {
@@ -187,8 +194,4 @@ impl Landing {
         }
         changes
     }
-}
-
-fn index(blocks: u64) -> usize {
-    usize::try_from(blocks).unwrap_or(usize::MAX)
 }

@@ -141,7 +141,7 @@ impl ChecksumTable {
     /// The codes of a run of blocks.
     ///
     /// # Errors
-    /// `Medium where both copies of a sector are damaged; what the disks say.
+    /// `Medium` where both copies of a sector are damaged; what the disks say.
     pub async fn get(&self, run: Run) -> Result<Vec<Code>, DiskError> {
         loop {
             if let Some(codes) = self.cached(run) {

@@ -9,9 +9,8 @@
 //! written in place, in the berth that the cell has.
 //!
 //! So there are always as many berths without a cell as the spare disk has; some of them are held back for
-//! replay. Which cell lies where is kept
-//! in a table like that of the checksums: a cell without an entry is at home. It lies in memory as far as
-//! cells have ever moved.
+//! replay. Which cell lies where is kept in a table like that of the checksums: a cell without an entry is
+//! at home. It lies in memory as far as cells have ever moved.
 
 mod disk;
 mod spot;
@@ -31,6 +30,7 @@ pub use spot::{Berth, CELLS_MAX, Spot};
 /// Berths of the largest spare disk: 512 MiB of 64 KiB each, enough for what a fast disk takes between two
 /// checkpoints.
 const SPARES_MAX: u64 = 8192;
+/// Those of the smallest: one long write, and what replay may need beside it.
 const SPARES_MIN: u64 = 8;
 /// Codes of the table below this one say something else of a block.
 const FIRST_CODE: u32 = 3;
@@ -143,7 +143,7 @@ impl Berths {
         self.cell_blocks
     }
 
-    /// Whether a berth that is needed lies behind the end of the spare disk: that has lost its end.
+    /// Whether a berth that is needed is not there: the spare disk has lost its end.
     pub fn has_lost_some(&self) -> bool {
         self.has_lost_some.load(Ordering::Acquire)
     }
@@ -229,10 +229,11 @@ impl Berths {
         if self.of(cell) != berth {
             return;
         }
-        // One was held back for it.
         let elsewhere = self.lock().hand_out(1);
-        if let [elsewhere] = elsewhere[..] {
-            self.moor(cell, elsewhere);
+        match elsewhere[..] {
+            [elsewhere] => _ = self.moor(cell, elsewhere),
+            // One was held back for it; it is not there any more where the spare disk has lost its end.
+            _ => self.has_lost_some.store(true, Ordering::Release),
         }
     }
 
@@ -297,7 +298,7 @@ impl Berths {
         self.table.write_out().await
     }
 
-    /// The table, for those who look for damage, and how many cells a page of it has.
+    /// The table, for those who look for damage.
     pub fn table(&self) -> &ChecksumTable {
         &self.table
     }

@@ -98,6 +98,19 @@ async fn a_replay_that_moors_a_cell_where_it_once_was_loses_no_berth_it_needs_ag
 }
 
 #[tokio::test]
+async fn a_cell_that_cannot_make_room_for_replay_is_told_of() {
+    let berths = open(&table()).await;
+    let taken = berths.take(4).unwrap();
+    berths.load(1).await.unwrap();
+    berths.moor(1, taken[0]);
+    berths.note(1, taken[0], 1);
+    assert!(!berths.has_lost_some());
+    berths.vacate(1, taken[0]);
+    assert_eq!(berths.of(1), taken[0]);
+    assert!(berths.has_lost_some());
+}
+
+#[tokio::test]
 async fn blocks_are_found_wherever_their_cells_lie() {
     let berths = open(&table()).await;
     let disk = berthed(&berths);
