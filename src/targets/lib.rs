@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod door;
 pub mod export;
 pub mod fuzzing;
 pub mod nbd;

@@ -1,31 +1,22 @@
 //! Where the answers of one session's requests arrive, from any thread, and wake the session once.
 //!
+//! What a door waits for beside the disk's answers is its own: the type of an outcome is made from them.
+//!
 //! The session takes its waker back while it runs: what is answered from within `submit`, or while it
 //! is at work anyway, wakes nobody.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use disk::{Answer, Answers, DiskError};
-
-use super::status::ContextStatus;
-
-/// What became of a request.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The disk's answer.
-    Disk(Answer),
-    /// The extents of contexts.
-    Status(Result<Vec<ContextStatus>, DiskError>),
-}
+use disk::{Answer, Answers};
 
 /// A request that has ended.
 #[derive(Debug)]
-pub struct Completion {
+pub struct Completion<O> {
     /// Which one.
     pub ticket: u64,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: O,
 }
 
 /// What the session has been told from outside.
@@ -40,22 +31,29 @@ pub enum Order {
     Kill,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    ended: Vec<Completion>,
+#[derive(Debug)]
+struct State<O> {
+    ended: Vec<Completion<O>>,
     order: Order,
     waker: Option<Waker>,
 }
 
 /// The answers of one session.
-#[derive(Debug, Default)]
-pub struct Completions {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub struct Completions<O> {
+    state: Mutex<State<O>>,
 }
 
-impl Completions {
+impl<O> Default for Completions<O> {
+    fn default() -> Self {
+        let state = State { ended: Vec::new(), order: Order::Serve, waker: None };
+        Self { state: Mutex::new(state) }
+    }
+}
+
+impl<O> Completions<O> {
     /// Takes what has ended since, appending to `ended`, and disarms the waker. Gives the order in force.
-    pub fn take(&self, ended: &mut Vec<Completion>) -> Order {
+    pub fn take(&self, ended: &mut Vec<Completion<O>>) -> Order {
         let mut state = self.lock();
         state.waker = None;
         ended.append(&mut state.ended);
@@ -80,18 +78,18 @@ impl Completions {
     }
 
     /// Notes that a request has ended.
-    pub fn end(&self, ticket: u64, outcome: Outcome) {
+    pub fn end(&self, ticket: u64, outcome: O) {
         let mut state = self.lock();
         state.ended.push(Completion { ticket, outcome });
         wake(state);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wake(mut state: MutexGuard<'_, State>) {
+fn wake<O>(mut state: MutexGuard<'_, State<O>>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -99,9 +97,9 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-impl Answers for Completions {
+impl<O: From<Answer> + Send> Answers for Completions<O> {
     fn answer(&self, ticket: u64, answer: Answer) {
-        self.end(ticket, Outcome::Disk(answer));
+        self.end(ticket, O::from(answer));
     }
 }
 
@@ -128,7 +126,7 @@ mod tests {
     fn many_answers_wake_once_and_none_while_the_session_runs() {
         let counter = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&counter));
-        let completions = Completions::default();
+        let completions = Completions::<Answer>::default();
         completions.answer(1, Ok(Done::Flushed));
         assert!(!completions.arm(Order::Serve, &waker), "an answer is waiting");
         let mut ended = Vec::new();
@@ -147,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_milder_order_does_not_undo_a_harder_one() {
-        let completions = Completions::default();
+        let completions = Completions::<Answer>::default();
         completions.order(Order::Kill);
         completions.order(Order::Close);
         assert_eq!(completions.take(&mut Vec::new()), Order::Kill);

@@ -27,17 +27,6 @@ pub const STATUS_DESCRIPTORS_MIN: usize = 1 << 10;
 /// Bytes that a status request counts for: what contexts may answer before it becomes a reply.
 pub const STATUS_BYTES_HELD: u64 = 4 << 20;
 
-/// Time for a whole negotiation, TLS included.
-pub const NEGOTIATION_TIME_MAX: Duration = Duration::from_secs(5);
-/// Negotiations at once from one network address: a client with multiple connections, twice.
-pub const NEGOTIATIONS_PER_ADDRESS_MAX: usize = 8;
-/// Negotiations at once over Unix sockets, where only this host's users come from.
-pub const NEGOTIATIONS_PER_SOCKET_MAX: usize = 32;
-/// Negotiations at once in all.
-pub const NEGOTIATIONS_MAX: usize = 64;
-/// Sessions at once.
-pub const SESSIONS_MAX: usize = 1024;
-
 /// Requests of one session that are carried out, or answered and not yet sent.
 pub const REQUESTS_MAX: usize = 512;
 /// Bytes of payload of those requests, unless one alone has more.
@@ -48,10 +37,6 @@ pub const RECEIVE_LEN: usize = 256 << 10;
 pub const SMALL_PAYLOAD_LEN_MAX: usize = 64 << 10;
 /// Bytes of one buffer of a large payload: half of a small second-level cache.
 pub const PAYLOAD_PIECE_LEN: usize = 128 << 10;
-/// Bytes of read buffers that a session keeps for the next reads.
-pub const SPARE_BYTES_MAX: usize = 8 << 20;
-/// Read buffers that a session keeps for the next reads.
-pub const SPARE_BUFFERS_MAX: usize = 64;
 /// Bytes of zeroes within a read that are worth a chunk of their own.
 pub const HOLE_LEN_MIN: usize = 32 << 10;
 /// Time for the payload of a write to begin that was not announced: clients that forget the announcement
@@ -59,7 +44,3 @@ pub const HOLE_LEN_MIN: usize = 32 << 10;
 pub const DOUBT_TIME_MAX: Duration = Duration::from_millis(500);
 /// Bytes of an error's message.
 pub const MESSAGE_LEN_MAX: usize = 1024;
-/// Time for a farewell (TLS close_notify) to be sent.
-pub const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
-/// Bytes that the kernel may hold on their way to a client of a Unix socket: a full batch of replies.
-pub const SOCKET_SEND_LEN: usize = 4 << 20;

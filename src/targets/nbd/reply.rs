@@ -10,13 +10,13 @@ use base::units::SECTOR_LEN;
 use disk::{Buffer, DiskError};
 
 use super::limits::{HOLE_LEN_MIN, MESSAGE_LEN_MAX};
-use super::outbox::Outbox;
 use super::request::{ByteExtent, Header, Refusal};
 use super::status::{ContextStatus, Descriptor};
 use super::wire::{
     EXTENDED_REPLY_MAGIC, Errno, REPLY_FLAG_DONE, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC,
     chunk, cut,
 };
+use crate::door::outbox::Outbox;
 
 /// Which form replies have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

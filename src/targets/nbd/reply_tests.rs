@@ -6,7 +6,7 @@ use base::units::Extent;
 use proptest::prelude::*;
 
 use super::*;
-use crate::nbd::outbox::SLICES_MAX;
+use crate::door::outbox::SLICES_MAX;
 use crate::nbd::wire::Fields;
 
 const HEADER: Header = Header { flags: 0, command: 0, cookie: 0x0102_0304, offset: 4096, len: 0 };

@@ -14,23 +14,23 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::admission::{Admission, Source};
 use super::agreement::Agreement;
-use super::completions::Order;
 use super::handshake::{Ended, negotiate};
-use super::limits::{NEGOTIATION_TIME_MAX, SESSIONS_MAX};
-use super::listener::{self, Bound};
 use super::negotiation::{Availability, Negotiation, TlsPolicy, greeting};
 use super::reply::ReplyForm;
 use super::service::{Service, Shared};
 use super::session::Session;
-use super::socket::{Socket, Stream};
-use super::tally::{Counts, Tally};
 use super::tls::Tls;
 use super::unaligned::EdgeLocks;
+use crate::door::admission::{Admission, Source};
+use crate::door::completions::Order;
+use crate::door::limits::{NEGOTIATION_TIME_MAX, SESSIONS_MAX};
+use crate::door::listener::{self, Bound};
+use crate::door::socket::{Socket, Stream};
+use crate::door::tally::{Counts, Tally};
 use crate::export::Exports;
 
-pub use super::listener::Address;
+pub use crate::door::listener::Address;
 
 /// What a listener does about TLS.
 #[derive(Clone, Debug)]

@@ -8,24 +8,25 @@ use std::sync::Arc;
 use disk::{Answers, Buffer, Done, Op, Reply, Request};
 
 use super::agreement::Agreement;
-use super::completions::{Completion, Completions, Outcome};
 use super::intake::{Asked, Body, Incoming, bytes_held};
 use super::limits::{REQUEST_BYTES_MAX, REQUESTS_MAX};
-use super::outbox::Outbox;
+use super::outcome::Outcome;
 use super::pending::{Expected, InFlight, Pending};
 use super::reply::{Failure, Read, ReplyForm};
 use super::request::{ByteExtent, Command, Header, Refusal, StatusPayload, Terms};
 use super::status::{self, Selected};
-use super::tally::Tally;
 use super::unaligned::{EdgeLock, Edged};
 use super::wire::Errno;
+use crate::door::completions::{Completion, Completions};
+use crate::door::outbox::Outbox;
+use crate::door::tally::Tally;
 use crate::export::Export;
 
 /// What a session shares with those who watch it.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Where its answers arrive, and orders to it.
-    pub completions: Arc<Completions>,
+    pub completions: Arc<Completions<Outcome>>,
     /// What it has done.
     pub tally: Tally,
 }
@@ -244,7 +245,7 @@ impl Service {
     }
 
     /// Turns what has ended into replies.
-    pub fn settle(&mut self, ended: &mut Vec<Completion>) {
+    pub fn settle(&mut self, ended: &mut Vec<Completion<Outcome>>) {
         for Completion { ticket, outcome } in ended.drain(..) {
             if let Some(in_flight) = self.pending.remove(ticket) {
                 self.reply(&in_flight, outcome);

@@ -14,19 +14,21 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::completions::{Completion, Completions, Order};
 use super::intake::{Intake, Next};
-use super::limits::{DOUBT_TIME_MAX, FAREWELL_TIME_MAX};
-use super::outbox::{Outbox, SLICES_MAX};
+use super::limits::DOUBT_TIME_MAX;
+use super::outcome::Outcome;
 use super::service::Service;
+use crate::door::completions::{Completion, Completions, Order};
+use crate::door::limits::FAREWELL_TIME_MAX;
+use crate::door::outbox::{Outbox, SLICES_MAX};
 
 /// One client's session.
 pub struct Session<S> {
     stream: S,
-    completions: Arc<Completions>,
+    completions: Arc<Completions<Outcome>>,
     service: Service,
     intake: Intake,
-    ended: Vec<Completion>,
+    ended: Vec<Completion<Outcome>>,
     doubt: Option<Pin<Box<Sleep>>>,
     phase: Phase,
 }
@@ -60,7 +62,7 @@ where
         stream: S,
         received: &[u8],
         service: Service,
-        completions: Arc<Completions>,
+        completions: Arc<Completions<Outcome>>,
     ) -> Self {
         let phase = Phase { is_receiving: true, is_sending: true, is_flushed: true };
         let intake = Intake::holding(received);

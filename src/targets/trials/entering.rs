@@ -8,7 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::client::*;
 use super::{connect, memory, serve, soon, until};
-use crate::nbd::limits::{NEGOTIATION_TIME_MAX, NEGOTIATIONS_PER_ADDRESS_MAX};
+use crate::door::limits::{NEGOTIATION_TIME_MAX, NEGOTIATIONS_PER_ADDRESS_MAX};
 use crate::nbd::{Address, Security, Server};
 
 async fn listen(server: &Server) -> std::net::SocketAddr {
