@@ -1,5 +1,6 @@
 //! Making the journal stable, and before it what it tells of in berths: one flush at a time, shared by
-//! everybody who waits.
+//! everybody who waits. Whoever asks when nothing was answered since the last one began is served by that
+//! one: at once, where it is over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,17 @@ pub(crate) struct FlushState {
     next: Vec<Waiter>,
 }
 
+/// Which flush serves somebody who asks now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Covered {
+    /// One that is over: everything that was answered is stable.
+    ByTheLast,
+    /// The one that is running.
+    ByTheRunning,
+    /// One that has to begin first.
+    ByTheNext,
+}
+
 impl Pool {
     /// Has everything that was answered so far made stable, then tells `waiter`.
     pub(crate) fn flush_journal(&self, waiter: Waiter) {
@@ -34,8 +46,17 @@ impl Pool {
             waiter.finish(Err(error));
             return;
         }
-        core.flush.next.push(waiter);
-        self.start_flush(core);
+        match core.covered() {
+            Covered::ByTheLast => {
+                drop(core);
+                waiter.finish(Ok(()));
+            }
+            Covered::ByTheRunning => core.flush.served.push(waiter),
+            Covered::ByTheNext => {
+                core.flush.next.push(waiter);
+                self.start_flush(core);
+            }
+        }
     }
 
     /// The same for several who wait.
@@ -84,6 +105,20 @@ impl Pool {
     fn start_flush_of_journal(&self) {
         let reply = Reply::new(Arc::new(Flushed(self.shared())), 0);
         self.journal.submit(vec![Request { op: Op::Flush, reply }]);
+    }
+}
+
+impl Core {
+    fn covered(&self) -> Covered {
+        if !self.unstable_bases.is_empty() {
+            Covered::ByTheNext
+        } else if self.flush.is_running && self.flush.covers == self.completed {
+            Covered::ByTheRunning
+        } else if self.durable >= self.completed {
+            Covered::ByTheLast
+        } else {
+            Covered::ByTheNext
+        }
     }
 }
 

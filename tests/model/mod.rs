@@ -1,6 +1,7 @@
 //! The store held against the oracle without any fault: every image, block by block, all the way.
 
 mod beside;
+mod flushes;
 mod huge;
 mod marks;
 

@@ -1,7 +1,7 @@
 //! What the engines of a file's disk share: requests aside from reads and writes, and waiting for the
 //! last answer.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::backing::Backing;
 use super::workers;
@@ -74,8 +74,15 @@ pub(crate) fn send(answers: impl IntoIterator<Item = (Reply, Answer)>) {
 /// Counts jobs that are on their way, so that a disk can wait for its last one.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    count: Mutex<usize>,
+    counts: Mutex<Counts>,
     is_idle: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    jobs: usize,
+    /// Who waits for the last job: mostly nobody, and waking nobody is a system call too.
+    waiting: usize,
 }
 
 /// One job; over when dropped.
@@ -83,7 +90,7 @@ pub(crate) struct Busy(Arc<Outstanding>);
 
 impl Outstanding {
     pub(crate) fn enter(outstanding: &Arc<Self>) -> Busy {
-        *outstanding.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        outstanding.counts().jobs += 1;
         Busy(Arc::clone(outstanding))
     }
 
@@ -92,18 +99,24 @@ impl Outstanding {
         if workers::is_worker() {
             return;
         }
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        while *count > 0 {
-            count = self.is_idle.wait(count).unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
+        counts.waiting += 1;
+        while counts.jobs > 0 {
+            counts = self.is_idle.wait(counts).unwrap_or_else(PoisonError::into_inner);
         }
+        counts.waiting -= 1;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count -= 1;
-        if *count == 0 {
+        let mut counts = self.0.counts();
+        counts.jobs -= 1;
+        if counts.jobs == 0 && counts.waiting > 0 {
             self.0.is_idle.notify_all();
         }
     }

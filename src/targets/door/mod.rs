@@ -1,11 +1,12 @@
 //! What every door is made of, whatever protocol is spoken there: listening sockets, who may negotiate,
-//! replies on their way out, answers on their way back, and counts.
+//! replies on their way out, answers on their way back, how clients flush, and counts.
 
 pub mod admission;
 pub mod completions;
 pub mod limits;
 pub mod listener;
 pub mod outbox;
+pub mod rhythm;
 pub mod socket;
 pub mod tally;
 

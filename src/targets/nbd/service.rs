@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use disk::{Answers, Buffer, Done, Op, Reply, Request};
+use disk::{Answers, Buffer, Done, Durability, Op, Reply, Request};
 
 use super::agreement::Agreement;
 use super::intake::{Asked, Body, Incoming, bytes_held};
@@ -19,8 +19,12 @@ use super::unaligned::{EdgeLock, Edged};
 use super::wire::Errno;
 use crate::door::completions::{Completion, Completions};
 use crate::door::outbox::Outbox;
+use crate::door::rhythm::Rhythm;
 use crate::door::tally::Tally;
 use crate::export::Export;
+
+/// The ticket of a flush that nobody has asked for yet; no request has it.
+const UNASKED: u64 = u64::MAX;
 
 /// What a session shares with those who watch it.
 #[derive(Debug, Default)]
@@ -45,6 +49,7 @@ pub struct Service {
     form: ReplyForm,
     terms: Terms,
     pending: Pending,
+    rhythm: Rhythm,
     batch: Vec<Request>,
 }
 
@@ -72,6 +77,7 @@ impl Service {
             form,
             terms,
             pending: Pending::default(),
+            rhythm: Rhythm::default(),
             batch: Vec::new(),
         }
     }
@@ -102,6 +108,17 @@ impl Service {
         }
     }
 
+    /// Begins the flush that the client is about to ask for, where it waits for nothing and its rhythm says
+    /// so. Says whether it did.
+    pub fn begin_flush(&mut self) -> bool {
+        let is_due = self.is_idle() && self.outbox.is_empty() && self.rhythm.begins_flush();
+        if is_due {
+            self.add_to_batch(UNASKED, Op::Flush);
+            self.hand_down();
+        }
+        is_due
+    }
+
     /// Hands all that was started and not yet handed down to the disk.
     pub fn hand_down(&mut self) {
         if !self.batch.is_empty() {
@@ -130,6 +147,7 @@ impl Service {
 
     fn perform(&mut self, header: Header, command: Command, body: Body) {
         let held = bytes_held(&command);
+        self.note_rhythm(&command);
         match (command, body) {
             (Command::Read { bytes, is_unfragmented }, _) => {
                 self.read(header, Read { bytes, is_unfragmented });
@@ -179,6 +197,16 @@ impl Service {
             // Nothing to do: no bytes, no whole sectors to forget, or a hint that is not used because
             // nothing here would remember what was read ahead.
             _ => self.form.done(&mut self.outbox, &header, false),
+        }
+    }
+
+    fn note_rhythm(&mut self, command: &Command) {
+        match command {
+            Command::Write { durability: Durability::Volatile, .. }
+            | Command::Trim { durability: Durability::Volatile, .. }
+            | Command::Zero { durability: Durability::Volatile, .. } => self.rhythm.wrote(),
+            Command::Flush => self.rhythm.flushed(),
+            _ => {}
         }
     }
 

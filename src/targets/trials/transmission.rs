@@ -257,3 +257,23 @@ async fn a_write_without_payload_is_refused_and_the_session_goes_on() {
     client.write(0, &[5; 512]).await;
     assert_eq!(client.read(0, 512).await, [5; 512]);
 }
+
+#[tokio::test]
+async fn the_flush_of_a_client_that_writes_and_flushes_in_turn_begins_when_its_write_was_answered()
+{
+    let held = Held::new(memory());
+    held.open();
+    let server = serve(held.clone());
+    let mut client = connect(&server).await;
+    client.go("mail").await;
+    for turn in 0..10 {
+        soon(client.write(turn * 4096, &pattern(4096, 1))).await;
+        assert_eq!(soon(client.errno((FLUSH, 0, 0, 0))).await, 0);
+    }
+    let before = held.batches().len();
+    soon(client.write(0, &pattern(4096, 2))).await;
+    until(|| held.batches().len() == before + 2).await;
+    assert_eq!(soon(client.errno((FLUSH, 0, 0, 0))).await, 0);
+    assert_eq!(held.batches().len(), before + 3, "what the client asks for is asked all the same");
+    assert!(soon(client.read(0, 4096)).await == pattern(4096, 2));
+}
