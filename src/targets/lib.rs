@@ -9,6 +9,7 @@ pub mod door;
 pub mod export;
 pub mod fuzzing;
 pub mod nbd;
+pub mod scsi;
 
 pub use export::{
     Context, ContextExtents, Contexts, Export, ExportError, ExportSummary, Exports, NoContexts,
