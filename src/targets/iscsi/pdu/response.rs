@@ -149,13 +149,9 @@ pub fn managed(itt: u32, answer: u8) -> Head {
         .with_itt(itt)
 }
 
-/// The answer to a ping, with the first `len` bytes of its data.
-pub fn pong(itt: u32, lun: u64, len: usize) -> Head {
-    Head::new(response::NOP_IN, flag::FINAL)
-        .with_data_len(len)
-        .with_lun(lun)
-        .with_itt(itt)
-        .without_ttt()
+/// The answer to a ping.
+pub fn pong(itt: u32, lun: u64) -> Head {
+    Head::new(response::NOP_IN, flag::FINAL).with_lun(lun).with_itt(itt).without_ttt()
 }
 
 /// A ping under this tag.
@@ -163,16 +159,17 @@ pub fn ping(ttt: u32) -> Head {
     Head::new(response::NOP_IN, flag::FINAL).with_itt(NO_TAG).with_ttt(ttt)
 }
 
-/// An answer to a text: whole, or going on under the tag `more`.
-pub fn text(itt: u32, len: usize, more: Option<u32>) -> Head {
-    let flags = if more.is_some() { flag::CONTINUE } else { flag::FINAL };
-    Head::new(response::TEXT, flags)
-        .with_data_len(len)
-        .with_itt(itt)
-        .with_ttt(more.unwrap_or(NO_TAG))
+/// An answer to a text: whole.
+pub fn text(itt: u32) -> Head {
+    Head::new(response::TEXT, flag::FINAL).with_itt(itt).without_ttt()
 }
 
-/// Asks for the rest of a text that was not whole.
+/// A part of an answer to a text, that goes on under this tag.
+pub fn text_part(itt: u32, ttt: u32) -> Head {
+    Head::new(response::TEXT, flag::CONTINUE).with_itt(itt).with_ttt(ttt)
+}
+
+/// An answer to a text, or to a part of one, under whose tag more may be asked.
 pub fn text_so_far(itt: u32, ttt: u32) -> Head {
     Head::new(response::TEXT, 0).with_itt(itt).with_ttt(ttt)
 }
@@ -183,11 +180,8 @@ pub fn left(itt: u32, answer: u8) -> Head {
 }
 
 /// Rejects a PDU, whose header follows as data.
-pub fn reject(reason: u8, header_len: usize) -> Head {
-    Head::new(response::REJECT, flag::FINAL)
-        .with_byte(at::RESPONSE, reason)
-        .with_data_len(header_len)
-        .with_itt(NO_TAG)
+pub fn reject(reason: u8) -> Head {
+    Head::new(response::REJECT, flag::FINAL).with_byte(at::RESPONSE, reason).with_itt(NO_TAG)
 }
 
 /// Asks for a logout within so many seconds.
