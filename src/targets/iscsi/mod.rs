@@ -31,6 +31,9 @@ pub mod tasks;
 pub mod text;
 pub mod window;
 
+#[cfg(test)]
+mod doubles;
+
 pub use chap::{ChapBook, ChapDigest, Secret};
 pub use portal::Portal;
 pub use server::Server;

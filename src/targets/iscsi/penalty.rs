@@ -101,7 +101,9 @@ mod tests {
     #[test]
     fn a_right_answer_waits_once_and_clears_its_user() {
         let penalties = Penalties::default();
-        (0..3).for_each(|_| drop(penalties.note(source(1), "mail", false, NOW)));
+        (0..3).for_each(|_| {
+            penalties.note(source(1), "mail", false, NOW);
+        });
         assert_eq!(penalties.note(source(1), "mail", true, NOW), Duration::from_millis(500));
         assert!(penalties.note(source(1), "mail", true, NOW).is_zero());
     }
