@@ -123,7 +123,7 @@ impl Gathered {
             let payload = piece.freeze();
             pieces.push(if is_whole { payload } else { payload.slice(0, sectors) });
         }
-        DataOut { pieces, len }
+        DataOut { pieces, len, offered: len }
     }
 }
 
