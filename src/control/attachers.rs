@@ -32,7 +32,8 @@ fn serve(runtime: Handle, clock: Arc<dyn Clock>) -> Serve {
             Ok(stream) => {
                 let peer = format!("kernel, {}", request.name);
                 let exports = OneExport { disk: request.disk, is_read_only: request.is_read_only };
-                let server = Server::new(Arc::new(exports), Arc::clone(&clock), SessionNumbers::default());
+                let server =
+                    Server::new(Arc::new(exports), Arc::clone(&clock), SessionNumbers::default());
                 server.serve_connected(stream, peer);
             }
             // The other end sees that nobody answers, and fails.
