@@ -6,6 +6,7 @@
 
 mod file_system;
 mod nbd;
+mod scsi;
 mod store;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,8 @@ const TARGETS: &[(&str, Entry)] = &[
     ("nbd_negotiation", targets::fuzzing::negotiation),
     ("nbd_requests", targets::fuzzing::requests),
     ("pool", ::store::fuzzing::pool),
+    ("scsi_cdb", targets::fuzzing::scsi_cdb),
+    ("scsi_parameters", targets::fuzzing::scsi_parameters),
     ("superblock", ::store::fuzzing::superblock),
 ];
 
@@ -76,7 +79,7 @@ fn every_target_is_built_and_has_inputs() {
 #[test]
 #[ignore = "writes the seeds anew; start it where a format changed"]
 fn write_seeds() {
-    let all = [store::seeds(), nbd::seeds(), file_system::seeds()];
+    let all = [store::seeds(), nbd::seeds(), scsi::seeds(), file_system::seeds()];
     for Seed { target, name, bytes } in all.into_iter().flatten() {
         let folder = fuzz_folder().join("corpus").join(target);
         fs::create_dir_all(&folder).unwrap();
