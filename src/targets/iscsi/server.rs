@@ -339,8 +339,7 @@ impl Server {
         let Destination::Target(open) = agreement.destination else { return (None, None) };
         let group = agreement.portal_group;
         let initiator = InitiatorPort { name: agreement.initiator, isid: agreement.isid };
-        let name = format!("{},t,0x{group:04x}", agreement.target);
-        let port = TargetPort { name, relative_id: group, group };
+        let port = TargetPort::of(&agreement.target, group);
         let nexus = open.target.join(initiator, agreement.user, port);
         registered.sees(&nexus);
         (Some(nexus), Some(open))

@@ -104,7 +104,7 @@ impl Initiator {
         let head = Head::new(0x43, 0x87).with_lun(self.isid).with_word(at::CMD_SN, self.cmd_sn);
         self.send(head, &pairs).await;
         let answer = self.next().await;
-        self.has_digests = offers.iter().any(|offer| *offer == ("DataDigest", "CRC32C"));
+        self.has_digests = offers.contains(&("DataDigest", "CRC32C"));
         answer
     }
 
