@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use serde::{Deserialize, Serialize};
+use targets::door::SessionNumbers;
 use targets::nbd::{Address, ClientCertificates, Security, Server, Tls, TlsFiles};
 
 use crate::config::{ListenAddress, NbdConfig, TlsMode};
@@ -90,7 +91,7 @@ impl Doors {
         config: &NbdConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ControlError> {
-        let server = Server::new(exports, clock);
+        let server = Server::new(exports, clock, SessionNumbers::default());
         let doors =
             Self { server, changing: tokio::sync::Mutex::default(), current: Mutex::default() };
         match doors.reload(config).await {
