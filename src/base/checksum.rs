@@ -35,3 +35,8 @@ pub fn of(kind: Kind, bytes: &[u8]) -> u32 {
 pub fn of_pieces<'a>(kind: Kind, pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     pieces.into_iter().fold(kind as u32, crc32c::crc32c_append)
 }
+
+/// The plain CRC32C of a stream that goes on: of what gave `sum`, followed by `bytes`. Protocols carry it.
+pub fn append(sum: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(sum, bytes)
+}

@@ -117,8 +117,7 @@ impl Appliance {
         let default_export = config.nbd.default_export.clone();
         let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
         let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path()));
-        let opened =
-            Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
+        let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
             Err(error) => {

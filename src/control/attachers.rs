@@ -9,6 +9,7 @@ use disk::AnyDisk;
 use kernel_stubs::Attacher;
 use kernel_stubs::attach::fuse_loop::FuseLoop;
 use kernel_stubs::attach::nbd::{KernelNbd, Serve, ServeRequest};
+use targets::door::SessionNumbers;
 use targets::nbd::Server;
 use targets::{Export, ExportError, ExportSummary, Exports, NoContexts};
 use tokio::runtime::Handle;
@@ -31,7 +32,8 @@ fn serve(runtime: Handle, clock: Arc<dyn Clock>) -> Serve {
             Ok(stream) => {
                 let peer = format!("kernel, {}", request.name);
                 let exports = OneExport { disk: request.disk, is_read_only: request.is_read_only };
-                let server = Server::new(Arc::new(exports), Arc::clone(&clock));
+                let server =
+                    Server::new(Arc::new(exports), Arc::clone(&clock), SessionNumbers::default());
                 server.serve_connected(stream, peer);
             }
             // The other end sees that nobody answers, and fails.

@@ -405,7 +405,10 @@ mod tests {
     #[test]
     fn portals_have_groups_and_are_on_this_host_alone_unless_chosen() {
         let usual = parse("").unwrap().iscsi.portals();
-        assert_eq!((usual.len(), usual[0].address.as_str(), usual[0].group), (1, "127.0.0.1:3260", 1));
+        assert_eq!(
+            (usual.len(), usual[0].address.as_str(), usual[0].group),
+            (1, "127.0.0.1:3260", 1)
+        );
         let config = parse("[iscsi]\nlisten = ['[::1]:3260', '127.0.0.1:3261,7']").unwrap();
         let groups: Vec<_> = config.iscsi.portals().iter().map(|portal| portal.group).collect();
         assert_eq!(groups, [1, 7]);

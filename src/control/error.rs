@@ -176,7 +176,8 @@ impl ControlError {
             | Self::Unknown { way_out, .. }
             | Self::Conflict { way_out, .. } => Some(way_out.clone()),
             Self::Book { .. } => Some(
-                "correct it, or move it away and set up targets anew; then reload with SIGHUP".into(),
+                "correct it, or move it away and set up targets anew; then reload with SIGHUP"
+                    .into(),
             ),
             Self::UnknownJob(_) | Self::NotCancellable { .. } => {
                 Some("`job ls` shows the jobs and how far they are".into())

@@ -71,7 +71,9 @@ pub fn next_steps(begun: &Begun, tidemark: &str) -> Vec<String> {
         lines.push(format!("NBD clients reach it at {uri}"));
     }
     if let Some(portal) = &begun.portal {
-        lines.push(format!("iSCSI initiators come in at {portal} and find nothing yet; to let one in:"));
+        lines.push(format!(
+            "iSCSI initiators come in at {portal} and find nothing yet; to let one in:"
+        ));
         lines.push(format!(
             "  {tidemark} target create {volume} && {tidemark} lun map {volume} {volume}"
         ));

@@ -15,12 +15,12 @@ pub use crate::iscsi::status::{
 };
 pub use crate::jobs::{JobKind, JobState, JobStatus};
 pub use store::{DiskRef, MarkRequest};
-pub use targets::scsi::AccessState;
 pub use store::{
     Grade, GroupStatus, MarkStatus, MarksFullPolicy, PoolState, PoolStatus, Proof, RollbackStatus,
     ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings,
     VolumeState, VolumeStatus,
 };
+pub use targets::scsi::AccessState;
 
 /// The appliance as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]

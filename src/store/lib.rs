@@ -56,8 +56,8 @@ mod views;
 mod volumes;
 
 pub use error::{ErrorKind, StoreError};
-pub use notes::{Located, NOTE_LEN_MAX, NOTES_PER_VOLUME_MAX, NoteKind};
 pub use inspect::{Inspection, JournalInspection, VolumeInspection, inspect};
+pub use notes::{Located, NOTE_LEN_MAX, NOTES_PER_VOLUME_MAX, NoteKind};
 pub use options::{Compression, PoolOptions, World};
 pub use pool::Pool;
 pub use scrub::Progress;

@@ -129,8 +129,7 @@ mod tests {
 
     async fn pool(shelf: &Arc<MemShelf>) -> Arc<Pool> {
         let shelf: Arc<dyn Shelf> = Arc::clone(shelf) as Arc<dyn Shelf>;
-        let options =
-            PoolOptions { journal_len: "8M".parse().unwrap(), ..PoolOptions::default() };
+        let options = PoolOptions { journal_len: "8M".parse().unwrap(), ..PoolOptions::default() };
         if !Pool::exists(&shelf).await.unwrap() {
             Pool::create(&shelf, &options, &World::system()).await.unwrap();
         }

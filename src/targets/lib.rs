@@ -8,6 +8,7 @@
 pub mod door;
 pub mod export;
 pub mod fuzzing;
+pub mod iscsi;
 pub mod nbd;
 pub mod scsi;
 

@@ -21,8 +21,9 @@ pub fn read(file: Option<&Path>, what: &str) -> Result<SecretText, CliError> {
         Some(path) => from_file(path)?,
         None => asked(what)?,
     };
-    SecretText::new(text)
-        .map_err(|error| refused(error.to_string(), "choose another, such as `openssl rand -hex 16`"))
+    SecretText::new(text).map_err(|error| {
+        refused(error.to_string(), "choose another, such as `openssl rand -hex 16`")
+    })
 }
 
 fn refused(detail: String, way_out: &str) -> CliError {

@@ -34,7 +34,10 @@ async fn map(
     Ok((StatusCode::CREATED, Json(mapped)))
 }
 
-async fn show(State(office): Office, Named((target, lun)): Named<(Name, u16)>) -> Answer<LunStatus> {
+async fn show(
+    State(office): Office,
+    Named((target, lun)): Named<(Name, u16)>,
+) -> Answer<LunStatus> {
     Ok(Json(office.lun(&target, lun)?))
 }
 

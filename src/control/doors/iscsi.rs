@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::World;
-use targets::door::listener::Address;
+use targets::door::{Address, SessionNumbers};
+use targets::iscsi::Server;
 
-use super::seam::{Server, SessionNumbers};
 use super::{CLOSE_GRACE, SessionStatus, groups_of, listen_patiently, resolve};
 use crate::config::{IscsiConfig, ListenAddress, PortalAddress, TlsMode};
 use crate::error::ControlError;
@@ -94,8 +94,8 @@ impl IscsiDoor {
     /// Ends the sessions of targets that are meant: asked by target, initiator and CHAP user.
     pub fn end_where(&self, is_meant: &dyn Fn(&str, &str, Option<&str>) -> bool) {
         self.server.end_where(&|session| {
-            let Some(target) = &session.target else { return false };
-            is_meant(target, &session.initiator, session.chap_user.as_deref())
+            let (target, user) = (session.target.as_str(), session.chap_user.as_deref());
+            !target.is_empty() && is_meant(target, &session.initiator, user)
         });
     }
 

@@ -4,7 +4,6 @@
 
 mod iscsi;
 mod nbd;
-pub(crate) mod seam;
 mod session;
 
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::World;
-use targets::door::listener::Address;
+use targets::door::{Address, SessionNumbers};
 
 pub use iscsi::IscsiDoor;
 pub use nbd::NbdDoor;
@@ -23,7 +22,6 @@ use crate::error::ControlError;
 use crate::exports::PoolExports;
 use crate::iscsi::Iscsi;
 use crate::status::DoorStatus;
-use seam::SessionNumbers;
 
 /// How long sessions may take to end what they were asked to do.
 const CLOSE_GRACE: Duration = Duration::from_secs(10);

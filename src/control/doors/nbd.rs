@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::clock::Clock;
+use targets::door::SessionNumbers;
 use targets::nbd::{Address, ClientCertificates, Security, Server, Tls, TlsFiles};
 
-use super::seam::SessionNumbers;
 use super::{CLOSE_GRACE, SessionStatus, listen_patiently, resolve};
 use crate::config::{ListenAddress, NbdConfig, TlsMode};
 use crate::error::ControlError;
@@ -45,9 +45,9 @@ impl NbdDoor {
     pub(super) fn new(
         exports: Arc<PoolExports>,
         clock: Arc<dyn Clock>,
-        _numbers: SessionNumbers,
+        numbers: SessionNumbers,
     ) -> Self {
-        let server = Server::new(exports, clock);
+        let server = Server::new(exports, clock, numbers);
         Self { server, changing: tokio::sync::Mutex::default(), current: Mutex::default() }
     }
 
@@ -138,8 +138,7 @@ impl NbdDoor {
             why: error.to_string(),
         };
         let address = resolve(asked).await.map_err(failed)?;
-        let listen =
-            |address| async move { self.server.listen(&address, security.clone()).await };
+        let listen = |address| async move { self.server.listen(&address, security.clone()).await };
         listen_patiently(address, is_port_flexible, listen).await.map_err(failed)
     }
 

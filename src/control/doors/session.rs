@@ -114,13 +114,13 @@ impl From<targets::nbd::SessionStatus> for SessionStatus {
     }
 }
 
-impl From<super::seam::SessionStatus> for SessionStatus {
-    fn from(session: super::seam::SessionStatus) -> Self {
+impl From<targets::iscsi::SessionStatus> for SessionStatus {
+    fn from(session: targets::iscsi::SessionStatus) -> Self {
         Self {
             id: session.id,
             protocol: Protocol::Iscsi,
             peer: session.peer,
-            export: session.target.unwrap_or_default(),
+            export: session.target,
             since_ms: session.since_wall_ms,
             requests: session.counts.requests,
             failures: session.counts.failures,
@@ -133,8 +133,8 @@ impl From<super::seam::SessionStatus> for SessionStatus {
                 tsih: session.tsih,
                 portal_group: session.portal_group,
                 chap_user: session.chap_user,
-                has_header_digest: session.has_header_digest,
-                has_data_digest: session.has_data_digest,
+                has_header_digest: session.parameters.has_header_digest,
+                has_data_digest: session.parameters.has_data_digest,
                 luns: session.luns,
             }),
             ..Self::default()

@@ -241,7 +241,10 @@ impl Book {
         let is_taken = |lun: u16| target.luns.iter().any(|there| there.lun == lun);
         if let Some(lun) = lun.filter(|lun| is_taken(*lun)) {
             let why = format!("LUN {lun} of the target {name} is taken");
-            return Err(problem(why, &format!("choose another, or `lun unmap {name} {lun}` first")));
+            return Err(problem(
+                why,
+                &format!("choose another, or `lun unmap {name} {lun}` first"),
+            ));
         }
         if target.luns.len() >= LUNS_PER_TARGET_MAX {
             let why = format!("{name} has {LUNS_PER_TARGET_MAX} LUNs, which is the most");

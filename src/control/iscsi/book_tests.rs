@@ -116,7 +116,10 @@ fn a_group_is_optimized_until_it_is_said_otherwise() {
     let mut book = book();
     assert_eq!(book.group_state(2), AccessState::Optimized);
     book.set_group(2, AccessState::Standby);
-    assert_eq!((book.group_state(2), book.group_state(1)), (AccessState::Standby, AccessState::Optimized));
+    assert_eq!(
+        (book.group_state(2), book.group_state(1)),
+        (AccessState::Standby, AccessState::Optimized)
+    );
     book.set_group(2, AccessState::Optimized);
     assert!(book.groups.is_empty());
 }

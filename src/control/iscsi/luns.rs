@@ -112,8 +112,8 @@ impl Appliance {
         // Whoever removes the disk meanwhile waits until it is seen to be mapped.
         let _inside = self.uses().enter(&disk, User::Mapping)?;
         let id = self.pool().id_of(&disk)?;
-        let is_fixed = matches!(disk, DiskRef::Mark(_))
-            || self.pool().disk(&disk)?.geometry().is_read_only;
+        let is_fixed =
+            matches!(disk, DiskRef::Mark(_)) || self.pool().disk(&disk)?.geometry().is_read_only;
         let entry = LunEntry {
             lun: 0,
             id,
@@ -174,8 +174,9 @@ impl Appliance {
             return Err(ControlError::InUse {
                 what: format!("LUN {lun} of the target {target}, {}", before.disk),
                 by: sessions_word(before.sessions),
-                way_out: "let go of it on the initiators and log them out, or ask again with --force"
-                    .into(),
+                way_out:
+                    "let go of it on the initiators and log them out, or ask again with --force"
+                        .into(),
             });
         }
         self.iscsi().change(|book, _| book.unmap(target, lun)).await?;

@@ -117,7 +117,8 @@ impl Iscsi {
             let has_users =
                 current.secrets.targets.get(name).is_some_and(|all| !all.users.is_empty());
             if target.auth == book::Auth::Chap && !has_users {
-                let what = format!("it asks for CHAP and has no user; `chap set {name} USER` makes one");
+                let what =
+                    format!("it asks for CHAP and has no user; `chap set {name} USER` makes one");
                 all.push((format!("target {name}"), what));
             }
             for lun in target.luns.iter().filter(|lun| !self.units.is_ready(lun.id)) {
@@ -231,7 +232,10 @@ impl Iscsi {
     }
 
     /// Where the disks that are meant lie: target, LUN, and which disk.
-    pub(crate) fn mappings(&self, is_meant: impl Fn(&DiskRef) -> bool) -> Vec<(Name, u16, DiskRef)> {
+    pub(crate) fn mappings(
+        &self,
+        is_meant: impl Fn(&DiskRef) -> bool,
+    ) -> Vec<(Name, u16, DiskRef)> {
         let mapped = self.read().book.mappings_of(|_| true);
         let named = mapped.into_iter().filter_map(|(target, lun, id)| {
             let disk = self.pool.locate(id)?.disk;

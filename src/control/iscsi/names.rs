@@ -70,7 +70,9 @@ impl FromStr for IscsiName {
             _ => return refuse("it begins with iqn., eui. or naa."),
         };
         if !is_whole {
-            return refuse("write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 or naa. and 16 or 32 digits");
+            return refuse(
+                "write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 or naa. and 16 or 32 digits",
+            );
         }
         Ok(Self(name))
     }
@@ -79,9 +81,8 @@ impl FromStr for IscsiName {
 /// Whether it is a year, a month and a domain: `2026-11.dev.tidemark` and perhaps more.
 fn is_dated(rest: &str) -> bool {
     let Some((date, owner)) = rest.split_once('.') else { return false };
-    let digits = |text: &str, len: usize| {
-        text.len() == len && text.chars().all(|c| c.is_ascii_digit())
-    };
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.chars().all(|c| c.is_ascii_digit());
     let is_date = date.split_once('-').is_some_and(|(year, month)| {
         digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
     });
@@ -262,8 +263,20 @@ mod tests {
     fn what_is_no_name_is_refused_and_named() {
         let long = format!("iqn.2026-11.dev.tidemark:{}", "x".repeat(220));
         for text in [
-            "", "iqn", "iqn.", "iqn.2026-13.a", "iqn.26-11.a", "iqn.2026-11", "iqn.2026-11.:a",
-            "iqn.2026-11.a b", "iqn.2026-11.a,b", "eui.12", "naa.zz", "any", "mail", long.as_str(),
+            "",
+            "iqn",
+            "iqn.",
+            "iqn.2026-13.a",
+            "iqn.26-11.a",
+            "iqn.2026-11",
+            "iqn.2026-11.:a",
+            "iqn.2026-11.a b",
+            "iqn.2026-11.a,b",
+            "eui.12",
+            "naa.zz",
+            "any",
+            "mail",
+            long.as_str(),
         ] {
             let error = text.parse::<IscsiName>().unwrap_err().to_string();
             assert!(error.contains("no iSCSI name"), "{text}: {error}");

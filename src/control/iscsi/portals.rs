@@ -35,7 +35,8 @@ impl Appliance {
         let open = self.doors().iscsi().portals();
         let mut all: Vec<_> =
             open.into_iter().map(|(address, group)| told(Some(address), group)).collect();
-        let others = current.book.groups.iter().filter(|entry| !current.groups.contains(&entry.group));
+        let others =
+            current.book.groups.iter().filter(|entry| !current.groups.contains(&entry.group));
         all.extend(others.map(|entry| told(None, entry.group)));
         all.sort_by(|a, b| (a.group, &a.address).cmp(&(b.group, &b.address)));
         all

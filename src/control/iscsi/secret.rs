@@ -28,7 +28,9 @@ pub struct SecretText(String);
 
 /// Why a text is no secret. It does not repeat the text.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a CHAP secret has {SECRET_LEN_MIN} to {SECRET_LEN_MAX} bytes in one line, and this one {0}")]
+#[error(
+    "a CHAP secret has {SECRET_LEN_MIN} to {SECRET_LEN_MAX} bytes in one line, and this one {0}"
+)]
 pub struct BadSecret(String);
 
 impl SecretText {
@@ -190,7 +192,8 @@ mod tests {
             assert!(error.contains("12 to 255"), "{error}");
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
-        let own = OwnAccount { user: "us".parse().unwrap(), secret: secret("opensesame-opensesame") };
+        let own =
+            OwnAccount { user: "us".parse().unwrap(), secret: secret("opensesame-opensesame") };
         let accounts = Accounts { own: Some(own), ..Accounts::default() };
         assert!(!format!("{accounts:?}").contains("sesame"));
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::doors::seam::{
+use targets::iscsi::{
     Authentication, ChapBook, ChapDigest, OpenTarget, Secret, TargetRefusal, TargetSummary, Targets,
 };
 
@@ -42,7 +42,11 @@ impl ChapBook for Door {
 }
 
 impl Current {
-    fn entry_for(&self, target: &str, initiator: &str) -> Option<(&base::name::Name, &TargetEntry)> {
+    fn entry_for(
+        &self,
+        target: &str,
+        initiator: &str,
+    ) -> Option<(&base::name::Name, &TargetEntry)> {
         self.book.of_iqn(target).filter(|(_, entry)| entry.lets_in(initiator))
     }
 
@@ -66,11 +70,8 @@ impl Targets for Iscsi {
     fn list(&self, initiator: &str, _chap_user: Option<&str>) -> Vec<TargetSummary> {
         let current = self.read();
         let seen = current.book.targets.values().filter(|entry| entry.lets_in(initiator));
-        seen.map(|entry| TargetSummary {
-            name: entry.iqn.to_string(),
-            alias: entry.alias.clone(),
-        })
-        .collect()
+        seen.map(|entry| TargetSummary { name: entry.iqn.to_string(), alias: entry.alias.clone() })
+            .collect()
     }
 
     fn discovery(&self) -> Authentication {

@@ -67,7 +67,11 @@ impl Iscsi {
             initiators: entry.initiators.iter().cloned().collect(),
             chap_users: accounts.map(|all| all.users.keys().cloned().collect()).unwrap_or_default(),
             mutual_user: accounts.and_then(|all| all.own.as_ref()).map(|own| own.user.clone()),
-            luns: entry.luns.iter().map(|lun| self.lun_status(name, entry, lun, sessions)).collect(),
+            luns: entry
+                .luns
+                .iter()
+                .map(|lun| self.lun_status(name, entry, lun, sessions))
+                .collect(),
             sessions: sessions.iter().filter(|one| one.is_of(entry.iqn.as_str())).count(),
         })
     }
@@ -175,9 +179,9 @@ impl Appliance {
     /// Ends the iSCSI sessions that could not begin as things are now.
     pub(super) fn end_forbidden_sessions(&self) {
         let iscsi = self.iscsi();
-        self.doors().iscsi().end_where(&|target, initiator, user| {
-            !iscsi.read().lets_in(target, initiator, user)
-        });
+        self.doors()
+            .iscsi()
+            .end_where(&|target, initiator, user| !iscsi.read().lets_in(target, initiator, user));
     }
 }
 

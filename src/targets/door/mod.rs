@@ -5,8 +5,10 @@ pub mod admission;
 pub mod completions;
 pub mod limits;
 pub mod listener;
+pub mod numbers;
 pub mod outbox;
 pub mod socket;
 pub mod tally;
 
 pub use listener::Address;
+pub use numbers::SessionNumbers;

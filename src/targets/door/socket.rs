@@ -21,6 +21,16 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// The address of this host that the client reached.
+    pub fn reached(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.local_addr().ok().map(|address| address.ip().to_canonical())
+            }
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Sets what makes it quick, and finds out clients that are gone.
     pub fn tune(&self) {
         let outcome = match self {

@@ -26,6 +26,7 @@ use crate::door::admission::{Admission, Source};
 use crate::door::completions::Order;
 use crate::door::limits::{NEGOTIATION_TIME_MAX, SESSIONS_MAX};
 use crate::door::listener::{self, Bound};
+use crate::door::numbers::SessionNumbers;
 use crate::door::socket::{Socket, Stream};
 use crate::door::tally::{Counts, Tally};
 use crate::export::Exports;
@@ -104,7 +105,8 @@ struct Inner {
     sessions: Mutex<BTreeMap<u64, Entry>>,
     listeners: Mutex<Vec<Bound>>,
     is_closing: AtomicBool,
-    next_id: AtomicU64,
+    numbers: SessionNumbers,
+    begun: AtomicU64,
     connections: AtomicU64,
     turned_away: AtomicU64,
     ended: Tally,
@@ -120,8 +122,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A door to `exports` that listens nowhere yet.
-    pub fn new(exports: Arc<dyn Exports>, clock: Arc<dyn Clock>) -> Self {
+    /// A door to `exports` that listens nowhere yet. Its sessions are numbered by `numbers`.
+    pub fn new(exports: Arc<dyn Exports>, clock: Arc<dyn Clock>, numbers: SessionNumbers) -> Self {
         let (alive, all_ended) = mpsc::channel(1);
         let inner = Inner {
             exports,
@@ -131,7 +133,8 @@ impl Server {
             sessions: Mutex::default(),
             listeners: Mutex::default(),
             is_closing: AtomicBool::new(false),
-            next_id: AtomicU64::new(1),
+            numbers,
+            begun: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             ended: Tally::default(),
@@ -211,7 +214,7 @@ impl Server {
             connections: self.inner.connections.load(Ordering::Relaxed),
             negotiating: self.inner.admission.len() as u64,
             turned_away: self.inner.turned_away.load(Ordering::Relaxed),
-            sessions: self.inner.next_id.load(Ordering::Relaxed) - 1,
+            sessions: self.inner.begun.load(Ordering::Relaxed),
             counts: Counts { in_flight, ..sum.counts() },
         }
     }
@@ -343,7 +346,8 @@ impl Server {
         if self.inner.is_closing.load(Ordering::Relaxed) || sessions.len() >= SESSIONS_MAX {
             return None;
         }
-        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.inner.numbers.next();
+        self.inner.begun.fetch_add(1, Ordering::Relaxed);
         let status = SessionStatus {
             id,
             peer: peer.to_owned(),

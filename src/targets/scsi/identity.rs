@@ -4,6 +4,9 @@
 
 use base::id::Id;
 
+/// The vendor identification.
+pub const VENDOR: &[u8; 8] = b"TIDEMARK";
+
 /// Who a logical unit is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -14,7 +17,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Its name in the NAA format 6 (locally made, since the house has no registered number).
+    /// Its name in the NAA format 6. The house has no registered number of its own: all but the first four
+    /// bits come from chance.
     ///
     /// Source: SPC-4 7.8.6.6.6.
     pub fn naa(&self) -> [u8; 16] {
@@ -26,5 +30,14 @@ impl Identity {
     /// Its serial number: the identity as 32 hexadecimal digits.
     pub fn serial(&self) -> String {
         self.id.to_string()
+    }
+
+    /// The product identification as it is told: ASCII, padded with spaces.
+    pub fn product_field(&self) -> [u8; 16] {
+        let mut field = [b' '; 16];
+        for (to, from) in field.iter_mut().zip(self.product.bytes()) {
+            *to = if from.is_ascii_graphic() { from } else { b' ' };
+        }
+        field
     }
 }

@@ -75,3 +75,31 @@ impl Response {
         Self { status: Status::Good, sense: Vec::new(), data: DataIn::None, is_aborted: false }
     }
 }
+
+impl Response {
+    /// Done, with data.
+    pub fn with(data: DataIn) -> Self {
+        Self { data, ..Self::good() }
+    }
+
+    /// A status without sense data.
+    pub fn of(status: Status) -> Self {
+        Self { status, ..Self::good() }
+    }
+
+    /// CHECK CONDITION with this sense data.
+    pub fn check(sense: Vec<u8>) -> Self {
+        Self { status: Status::CheckCondition, sense, ..Self::good() }
+    }
+
+    /// Aborted: no response is sent.
+    pub fn aborted() -> Self {
+        Self { is_aborted: true, ..Self::of(Status::TaskAborted) }
+    }
+
+    /// The same, unless the command was aborted.
+    #[must_use]
+    pub(super) fn unless(self, is_aborted: bool) -> Self {
+        if is_aborted { Self::aborted() } else { self }
+    }
+}

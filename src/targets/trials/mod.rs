@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 
 use self::client::Client;
 use self::doubles::Catalogue;
+use crate::door::SessionNumbers;
 use crate::nbd::Server;
 
 /// Sectors of the disks that trials use unless they bring their own.
@@ -27,7 +28,8 @@ fn memory() -> AnyDisk {
 }
 
 fn server(catalogue: Catalogue) -> Server {
-    Server::new(Arc::new(catalogue), Arc::new(ManualClock::default()))
+    let numbers = SessionNumbers::default();
+    Server::new(Arc::new(catalogue), Arc::new(ManualClock::default()), numbers)
 }
 
 /// A server of one export, `mail`.

@@ -31,7 +31,8 @@ pub(crate) async fn run(desk: &Desk, command: LunCommand) -> Result<Shown, CliEr
             let path = format!("{}/luns/{lun}", address(&target));
             if force {
                 let there: LunStatus = desk.client.get(&path).await?;
-                let question = format!("Take {} away from {} sessions?", there.disk, there.sessions);
+                let question =
+                    format!("Take {} away from {} sessions?", there.disk, there.sessions);
                 confirm(&question, desk.is_sure || there.sessions == 0)?;
             }
             let gone: Removed = desk.client.delete(format!("{path}?force={force}")).await?;

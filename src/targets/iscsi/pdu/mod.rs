@@ -1,0 +1,9 @@
+//! Protocol data units: the numbers of the wire, the header they share, what initiators ask and what a
+//! target says.
+
+pub mod head;
+pub mod request;
+pub mod response;
+pub mod wire;
+
+pub use head::{Head, padding};
