@@ -210,7 +210,8 @@ impl Service {
             task.stage = stage;
             return;
         };
-        let data = data.into_data(task.wanted);
+        let mut data = data.into_data(task.wanted);
+        data.offered = task.expected.written;
         self.shared.tally.count_written(data.len);
         match command.start(data, &mut self.outbox) {
             Work::Ended(response) => self.finish(slot, response),
