@@ -18,7 +18,7 @@ fn start() -> Daemon {
 }
 
 fn start_in(dir: tempfile::TempDir) -> Daemon {
-    Daemon::start_in(dir, &["--iscsi", "127.0.0.1:0", "--log", "info"])
+    Daemon::start_in(dir, &["--iscsi", "127.0.0.1:0"])
 }
 
 fn portal(daemon: &Daemon) -> String {

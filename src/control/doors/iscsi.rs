@@ -9,7 +9,7 @@ use store::World;
 use targets::door::{Address, SessionNumbers};
 use targets::iscsi::Server;
 
-use super::{CLOSE_GRACE, SessionStatus, groups_of, listen_patiently, resolve};
+use super::{CLOSE_GRACE, Patience, SessionStatus, groups_of, listen_patiently, resolve};
 use crate::config::{IscsiConfig, ListenAddress, PortalAddress, TlsMode};
 use crate::error::ControlError;
 use crate::iscsi::Iscsi;
@@ -57,12 +57,17 @@ impl IscsiDoor {
         };
         self.leave(|portal| !wanted.contains(&portal.asked));
         self.current().missing = None;
+        let patience = match (config.is_port_flexible, config.listen.is_some()) {
+            (true, _) => Patience::OtherPort,
+            (false, true) => Patience::Wait,
+            (false, false) => Patience::Never,
+        };
         let mut outcome = Ok(());
         for asked in &wanted {
             if self.current().portals.iter().any(|portal| portal.asked == *asked) {
                 continue;
             }
-            match self.listen(asked, config.is_port_flexible).await {
+            match self.listen(asked, patience).await {
                 Ok(got) => {
                     tracing::info!(address = %got, group = asked.group, "iSCSI door open");
                     self.current().portals.push(Portal { asked: asked.clone(), got });
@@ -133,7 +138,7 @@ impl IscsiDoor {
     async fn listen(
         &self,
         asked: &PortalAddress,
-        is_port_flexible: bool,
+        patience: Patience,
     ) -> Result<Address, ControlError> {
         let failed = |error: std::io::Error| ControlError::Listen {
             address: asked.address.clone(),
@@ -142,7 +147,7 @@ impl IscsiDoor {
         };
         let address = resolve(&ListenAddress::Tcp(asked.address.clone())).await.map_err(failed)?;
         let listen = |address| async move { self.server.listen(&address, asked.group).await };
-        listen_patiently(address, is_port_flexible, listen).await.map_err(failed)
+        listen_patiently(address, patience, listen).await.map_err(failed)
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

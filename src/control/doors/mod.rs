@@ -106,11 +106,21 @@ impl Doors {
     }
 }
 
-/// Tries to listen until an address that was left a moment ago is free; at another port at once where any
-/// will do.
+/// What to do where an address is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    /// Wait a moment: this daemon may have left it just now.
+    Wait,
+    /// Take any port that is free.
+    OtherPort,
+    /// Give up.
+    Never,
+}
+
+/// Listens, as far as patience goes.
 async fn listen_patiently<L: Future<Output = std::io::Result<Address>>>(
     mut address: Address,
-    is_port_flexible: bool,
+    patience: Patience,
     listen: impl Fn(Address) -> L,
 ) -> std::io::Result<Address> {
     let attempts = FREE_DEADLINE.as_millis() / FREE_INTERVAL.as_millis();
@@ -119,9 +129,10 @@ async fn listen_patiently<L: Future<Output = std::io::Result<Address>>>(
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
             other => return other,
         }
-        match &mut address {
-            Address::Tcp(taken) if is_port_flexible => taken.set_port(0),
-            Address::Tcp(_) | Address::Unix(_) => tokio::time::sleep(FREE_INTERVAL).await,
+        match (&mut address, patience) {
+            (_, Patience::Never) => break,
+            (Address::Tcp(taken), Patience::OtherPort) => taken.set_port(0),
+            (Address::Tcp(_) | Address::Unix(_), _) => tokio::time::sleep(FREE_INTERVAL).await,
         }
     }
     Err(std::io::ErrorKind::AddrInUse.into())

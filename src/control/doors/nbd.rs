@@ -6,7 +6,7 @@ use base::clock::Clock;
 use targets::door::SessionNumbers;
 use targets::nbd::{Address, ClientCertificates, Security, Server, Tls, TlsFiles};
 
-use super::{CLOSE_GRACE, SessionStatus, listen_patiently, resolve};
+use super::{CLOSE_GRACE, Patience, SessionStatus, listen_patiently, resolve};
 use crate::config::{ListenAddress, NbdConfig, TlsMode};
 use crate::error::ControlError;
 use crate::exports::PoolExports;
@@ -77,12 +77,13 @@ impl NbdDoor {
             current.rule = Some(rule);
             current.tls = tls;
         }
+        let patience = if config.is_port_flexible { Patience::OtherPort } else { Patience::Wait };
         let mut outcome = Ok(());
         for asked in &config.listen {
             if self.current().listeners.iter().any(|listener| listener.asked == *asked) {
                 continue;
             }
-            match self.listen(asked, &security, config.is_port_flexible).await {
+            match self.listen(asked, &security, patience).await {
                 Ok(got) => {
                     tracing::info!(address = %got, "NBD door open");
                     self.current().listeners.push(Listener { asked: asked.clone(), got });
@@ -130,7 +131,7 @@ impl NbdDoor {
         &self,
         asked: &ListenAddress,
         security: &Security,
-        is_port_flexible: bool,
+        patience: Patience,
     ) -> Result<Address, ControlError> {
         let failed = |error: std::io::Error| ControlError::Listen {
             address: asked.to_string(),
@@ -139,7 +140,7 @@ impl NbdDoor {
         };
         let address = resolve(asked).await.map_err(failed)?;
         let listen = |address| async move { self.server.listen(&address, security.clone()).await };
-        listen_patiently(address, is_port_flexible, listen).await.map_err(failed)
+        listen_patiently(address, patience, listen).await.map_err(failed)
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -56,7 +56,29 @@ impl Files {
         ControlError::Book { path: self.dir.join(name), why: why.into() }
     }
 
+    /// Says what is wrong with the files, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Files::load`].
+    pub(super) fn look(&self) -> Result<(), ControlError> {
+        let book: Book = self.parse(BOOK)?;
+        book.check().map_err(|why| self.damaged(BOOK, why))?;
+        let secrets: Secrets = self.parse(SECRETS)?;
+        secrets.check().map_err(|why| self.damaged(SECRETS, why))
+    }
+
     fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ControlError> {
+        let path = self.dir.join(name);
+        let mode = fs::metadata(&path).map_or(0, |found| found.permissions().mode());
+        if mode & 0o077 != 0 {
+            tracing::warn!(file = %path.display(), "others could read it; it is for its owner alone now");
+            fs::set_permissions(&path, Permissions::from_mode(0o600))
+                .map_err(|error| self.damaged(name, error.to_string()))?;
+        }
+        self.parse(name)
+    }
+
+    fn parse<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ControlError> {
         let path = self.dir.join(name);
         let found = match fs::metadata(&path) {
             Ok(found) => found,
@@ -65,11 +87,6 @@ impl Files {
         };
         if found.len() > FILE_LEN_MAX {
             return Err(self.damaged(name, "it is too long to be what tidemarkd wrote"));
-        }
-        if found.permissions().mode() & 0o077 != 0 {
-            tracing::warn!(file = %path.display(), "others could read it; it is for its owner alone now");
-            fs::set_permissions(&path, Permissions::from_mode(0o600))
-                .map_err(|error| self.damaged(name, error.to_string()))?;
         }
         let text =
             fs::read_to_string(&path).map_err(|error| self.damaged(name, error.to_string()))?;

@@ -38,6 +38,14 @@ use units::Units;
 
 use crate::error::ControlError;
 
+/// Says what is wrong with the files of targets in a directory, and changes nothing.
+///
+/// # Errors
+/// `Book`, naming the file and what is wrong in it.
+pub fn look(dir: &Path) -> Result<(), ControlError> {
+    Files::new(dir).look()
+}
+
 /// What is in force.
 #[derive(Default)]
 struct Current {

@@ -121,3 +121,60 @@ impl Targets for Iscsi {
         Ok(OpenTarget { target: Arc::clone(target), alias: entry.alias.clone(), guard: None })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::iscsi::book::Book;
+    use crate::iscsi::secret::SecretText;
+
+    const TARGET: &str = "iqn.2026-11.a:mail";
+    const OURS: &str = "iqn.2026-11.b:ours";
+
+    fn current(auth: Auth) -> Current {
+        let entry = TargetEntry {
+            iqn: TARGET.parse().unwrap(),
+            alias: String::new(),
+            auth,
+            is_md5_allowed: false,
+            initiators: BTreeSet::from([OURS.parse().unwrap()]),
+            luns: Vec::new(),
+        };
+        let mut book = Book::default();
+        book.add_target(&"mail".parse().unwrap(), entry).unwrap();
+        let mut current = Current { book, ..Current::default() };
+        let mut accounts = Accounts::default();
+        let secret = SecretText::new("twelve-bytes".into()).unwrap();
+        accounts.set_user("anna".parse().unwrap(), secret).unwrap();
+        current.secrets.targets.insert("mail".parse().unwrap(), accounts);
+        current
+    }
+
+    #[test]
+    fn a_session_may_be_as_long_as_target_initiator_and_account_are_there() {
+        let open = current(Auth::None);
+        assert!(open.lets_in(TARGET, OURS, None) && open.lets_in(TARGET, OURS, Some("anna")));
+        assert!(!open.lets_in(TARGET, "iqn.2026-11.b:theirs", None));
+        assert!(!open.lets_in("iqn.2026-11.a:other", OURS, None));
+        let chap = current(Auth::Chap);
+        assert!(chap.lets_in(TARGET, OURS, Some("anna")));
+        assert!(!chap.lets_in(TARGET, OURS, None), "who has shown nothing must");
+        assert!(!chap.lets_in(TARGET, OURS, Some("ben")));
+        assert!(!chap.lets_in(TARGET, "iqn.2026-11.b:theirs", Some("anna")));
+    }
+
+    #[test]
+    fn md5_is_offered_only_where_it_was_allowed_and_last() {
+        let door = |is_md5_allowed| Door { accounts: Accounts::default(), is_md5_allowed };
+        assert!(!door(false).digests().contains(&ChapDigest::Md5));
+        assert_eq!(door(true).digests().last(), Some(&ChapDigest::Md5));
+        let mut with_user = door(false);
+        let secret = SecretText::new("twelve-bytes".into()).unwrap();
+        with_user.accounts.set_user("anna".parse().unwrap(), secret).unwrap();
+        assert!(with_user.secret("anna").is_some());
+        assert!(with_user.secret("ben").is_none() && with_user.secret("").is_none());
+        assert!(with_user.own().is_none());
+    }
+}
