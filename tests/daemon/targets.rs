@@ -4,7 +4,9 @@ use control::iscsi::{LunChange, NewLun, NewTarget};
 use control::status::{Auth, Grade, LunStatus};
 use control::volumes::Sessions;
 use control::{ControlError, ErrorKind};
+use serde_json::json;
 
+use super::http::{Answer, ask};
 use super::office::Office;
 
 async fn make(office: &Office, name: &str) {
@@ -105,5 +107,57 @@ async fn a_disk_has_one_block_size_and_a_mark_takes_no_changes_under_any_lun() {
         let refused = map(&office, none).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::NotFound, "{none}: {refused}");
     }
+    office.stop().await;
+}
+
+async fn raw(office: &Office, method: &str, path: &str, body: &str) -> Answer {
+    let (socket, method, path) = (office.socket(), method.to_owned(), path.to_owned());
+    let body = body.to_owned();
+    tokio::task::spawn_blocking(move || ask(&socket, &method, &path, &body)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_makes_changes_and_takes_away_and_never_gives_a_secret_back() {
+    let office = Office::start().await;
+    make(&office, "mail").await;
+    let body = r#"{"user":"anna","secret":"open sesame, open"}"#;
+    let mut answers = Vec::new();
+    for (method, path, body, status) in [
+        ("POST", "/targets/mail/luns", r#"{"disk":"mail","lun":3}"#, 201),
+        ("PATCH", "/targets/mail/luns/3", r#"{"only":["chap:anna"]}"#, 200),
+        ("POST", "/targets/mail/initiators", r#"{"initiator":"any"}"#, 201),
+        ("POST", "/targets/mail/chap", body, 201),
+        ("POST", "/discovery/chap", body, 201),
+        ("GET", "/targets/mail/chap", "", 200),
+        ("GET", "/discovery/chap", "", 200),
+        ("PATCH", "/targets/mail", r#"{"alias":"Mail","auth":"chap"}"#, 200),
+        ("GET", "/targets", "", 200),
+        ("GET", "/targets/mail/luns/3", "", 200),
+        ("GET", "/portals", "", 200),
+        ("GET", "/status", "", 200),
+        ("POST", "/targets/mail/chap", r#"{"user":"ben","secret":"sesame"}"#, 422),
+        ("POST", "/targets/mail/chap", r#"{"user":"ben","secret":1,"x":"sesame"}"#, 422),
+        ("POST", "/targets", r#"{"name":"x","secret":"sesame"}"#, 422),
+        ("PATCH", "/portals/1", r#"{"state":"standby"}"#, 404),
+        ("GET", "/targets/none", "", 404),
+        ("GET", "/targets/mail/luns/99999", "", 400),
+        ("DELETE", "/targets/mail/initiators/any", "", 200),
+        ("DELETE", "/targets/mail/chap/anna", "", 200),
+        ("DELETE", "/discovery/chap/anna", "", 200),
+        ("DELETE", "/targets/mail/luns/3", "", 200),
+        ("DELETE", "/targets/mail", "", 200),
+    ] {
+        let answer = raw(&office, method, path, body).await;
+        assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
+        assert!(!answer.body.to_string().contains("sesame"), "{answer:?}");
+        if status >= 400 {
+            assert_eq!(answer.content_type, "application/problem+json", "{answer:?}");
+        }
+        answers.push(answer.body);
+    }
+    assert_eq!(answers[0]["lun"], json!(3));
+    assert_eq!(answers[1]["only"], json!(["chap:anna"]));
+    assert_eq!(answers[5], json!([{ "target": "mail", "user": "anna", "is_mutual": false }]));
+    assert_eq!(answers[8][0]["chap_users"], json!(["anna"]));
     office.stop().await;
 }
