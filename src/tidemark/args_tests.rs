@@ -47,7 +47,7 @@ fn the_calls_that_others_rely_on_are_understood() {
         "chap rm mail anna",
         "chap ls mail",
         "chap ls --discovery",
-        "portal set 2 --state non-optimized",
+        "portal set 2 non-optimized",
     ] {
         let parsed = parse(line);
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -72,7 +72,7 @@ fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         ("initiator allow mail all", "all"),
         ("chap set mail anna --secret opensesame", "--secret"),
         ("chap ls", "TARGET"),
-        ("portal set 2 --state best", "best"),
+        ("portal set 2 best", "best"),
         ("wat", "wat"),
     ] {
         let error = parse(line).unwrap_err();

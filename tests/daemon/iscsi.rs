@@ -75,7 +75,7 @@ fn targets_luns_and_initiators_are_there_again_after_a_kill() {
     daemon.json(&["mark", "take", "mail", "--name", "monday"]);
     let only = "chap:anna";
     daemon.json(&["lun", "map", "mail", "mail@monday", "--lun", "300", "--only", only]);
-    daemon.json(&["portal", "set", "1", "--state", "standby"]);
+    daemon.json(&["portal", "set", "1", "standby"]);
     let before = daemon.json(&["target", "ls"]);
     assert_eq!(before[0]["iqn"], json!("iqn.2026-11.dev.tidemark:mail"));
     assert_eq!(before[0]["luns"][1]["lun"], json!(300));
@@ -112,7 +112,7 @@ fn mistakes_are_named_with_the_way_out_and_their_exit_codes() {
         (&["lun", "map", "mail", "mail", "--block-size", "4096"], 4, "512"),
         (&["lun", "unmap", "mail", "7"], 3, "LUN 7"),
         (&["initiator", "deny", "mail", THEIRS], 3, "theirs"),
-        (&["portal", "set", "9", "--state", "standby"], 3, "port group 9"),
+        (&["portal", "set", "9", "standby"], 3, "port group 9"),
         (&["chap", "rm", "mail", "anna"], 3, "anna"),
         (&["volume", "rm", "mail"], 4, "LUN 0"),
         (&["chap", "set", "mail", "anna", "--secret-file", "/nonexistent"], 2, "/nonexistent"),

@@ -6,12 +6,9 @@
 
 use std::collections::VecDeque;
 
+use super::pdu::condition::Condition;
 use super::pdu::request::DataOut;
 
-/// A piece of data that breaks the rules, and with them the connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("data that was not agreed on: {0}")]
-pub struct Violation(pub &'static str);
 
 /// A stretch that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,29 +95,29 @@ impl Burst {
     /// Takes a piece.
     ///
     /// # Errors
-    /// `Violation` where it is not the piece that comes next.
-    pub fn take(&mut self, data: &DataOut) -> Result<(), Violation> {
+    /// A condition where it is not the piece that comes next: the command is given up then.
+    pub fn take(&mut self, data: &DataOut) -> Result<(), Condition> {
         let end = u32::try_from(data.len).ok().and_then(|len| self.next.checked_add(len));
-        let end = end.ok_or(Violation("too much"))?;
+        let end = end.ok_or(Condition::WrongAmount)?;
         let limit = match self.outstanding.front() {
             None if self.unasked_end > 0 && data.is_unsolicited() => self.unasked_end,
             Some(front) if front.ttt == data.ttt && self.unasked_end == 0 => front.end,
-            _ => return Err(Violation("nobody asked for it")),
+            _ => return Err(Condition::UnexpectedData),
         };
         if data.lun != self.lun && !data.is_unsolicited() {
-            return Err(Violation("another logical unit"));
+            return Err(Condition::UnexpectedData);
         }
         if data.data_sn != self.data_sn {
-            return Err(Violation("out of sequence"));
+            return Err(Condition::Sequence);
         }
         if data.offset != self.next {
-            return Err(Violation("out of place"));
+            return Err(Condition::Sequence);
         }
         if end > limit {
-            return Err(Violation("more than was asked for"));
+            return Err(Condition::WrongAmount);
         }
         if data.is_final && end < limit && !data.is_unsolicited() {
-            return Err(Violation("less than was asked for"));
+            return Err(Condition::WrongAmount);
         }
         self.next = end;
         self.data_sn += 1;
@@ -131,6 +128,15 @@ impl Burst {
             self.outstanding.pop_front();
         }
         Ok(())
+    }
+
+    /// Passes over a piece of a command that was given up; says whether it was the last that comes.
+    pub fn pass_over(&mut self, data: &DataOut) -> bool {
+        if data.is_final {
+            self.unasked_end = 0;
+            self.outstanding.pop_front();
+        }
+        self.unasked_end == 0 && self.outstanding.is_empty()
     }
 
     /// The next stretch to ask for under the tag `ttt`, of at most `len_max` bytes, where fewer than

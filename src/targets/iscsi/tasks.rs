@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::burst::Burst;
 use super::gathered::Gathered;
 use super::order::Place;
+use super::pdu::condition::Condition;
 use crate::scsi::{self, Abort, Finish};
 
 /// What the initiator expects to be transferred.
@@ -54,6 +55,8 @@ pub enum Stage {
         burst: Burst,
         /// The data, unless a long segment is on its way into it.
         gathered: Option<Gathered>,
+        /// Why it was given up; what is on its way for it is passed over.
+        fault: Option<Condition>,
     },
     /// It may start when it is its turn.
     Ready {

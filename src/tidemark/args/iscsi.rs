@@ -184,8 +184,8 @@ pub enum PortalCommand {
         /// The port group
         group: u16,
         /// Its state, which multipath initiators follow
-        #[arg(long)]
-        state: StateArg,
+        #[arg(value_name = "STATE")]
+        access: StateArg,
     },
 }
 

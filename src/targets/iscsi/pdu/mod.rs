@@ -1,6 +1,7 @@
 //! Protocol data units: the numbers of the wire, the header they share, what initiators ask and what a
 //! target says.
 
+pub mod condition;
 pub mod head;
 pub mod request;
 pub mod response;

@@ -1,5 +1,6 @@
 //! Commands: judged by the nexus, their data gathered, started in turn, answered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use disk::{AnyDisk, Buffer, DiskError, Op, Reply, Request};
@@ -14,6 +15,7 @@ use super::super::pdu::request::{self, Attribute, DataOut};
 use super::super::pdu::response::{CommandEnd, ReadyToTransfer, Residual};
 use super::super::pdu::wire::reject;
 use super::super::pdu::Head;
+use super::super::pdu::condition::Condition;
 use super::super::sender::Read;
 use super::super::tasks::{Expected, Stage, Task};
 use super::super::window::Numbering;
@@ -152,7 +154,8 @@ impl Service {
             return;
         }
         match &task.stage {
-            Stage::Collecting { burst, gathered, .. } if burst.is_complete() && gathered.is_some() => {
+            Stage::Collecting { fault: Some(_), .. } => {}
+            Stage::Collecting { burst, gathered: Some(_), .. } if burst.is_complete() => {
                 self.make_ready(slot);
                 self.start(slot);
             }
@@ -165,7 +168,7 @@ impl Service {
     fn make_ready(&mut self, slot: usize) {
         let Some(task) = self.tasks.get(slot) else { return };
         task.stage = match std::mem::replace(&mut task.stage, Stage::Running(None)) {
-            Stage::Collecting { command, burst, gathered } => {
+            Stage::Collecting { command, burst, gathered, .. } => {
                 task.r2t_count = burst.r2t_count();
                 Stage::Ready { command, data: gathered.unwrap_or_default() }
             }
@@ -241,35 +244,48 @@ impl Service {
     /// Takes written data.
     pub(super) fn data_out(&mut self, head: &Head, data_out: &DataOut, data: Data<'_>) -> Fate {
         // Data of a command that has ended or was aborted is on its way for some time.
+        let is_long = matches!(data, Data::Long(_));
         let Some(slot) = self.tasks.find(data_out.itt) else { return Fate::Goes };
         let Some(task) = self.tasks.get(slot) else { return Fate::Goes };
         if task.abort.is_aborted() && !task.is_running() {
             self.let_go(slot);
             return Fate::Goes;
         }
-        let Stage::Collecting { burst, gathered, .. } = &mut task.stage else {
+        let Stage::Collecting { burst, gathered, fault, .. } = &mut task.stage else {
             return self.break_rule(head, "data that nobody asked for");
         };
-        match data {
+        let kept = burst.kept(data_out);
+        let bytes = match data {
             // It was judged when its header came.
-            Data::Long(long) => *gathered = Some(long),
-            Data::Seen(_) | Data::Kept(_) => {
-                let kept = burst.kept(data_out);
-                if let Err(violation) = burst.take(data_out) {
-                    return self.break_rule(head, violation.0);
-                }
-                let bytes = match &data {
-                    Data::Seen(bytes) => &bytes[..kept],
-                    Data::Kept(bytes) => &bytes[..kept],
-                    Data::Long(_) => &[],
-                };
-                if gathered.get_or_insert_default().append(bytes).is_err() {
-                    return self.break_rule(head, "there is no memory for the data");
-                }
+            Data::Long(long) => {
+                *gathered = Some(long);
+                Cow::Borrowed(&[][..])
             }
+            Data::Seen(bytes) => Cow::Borrowed(bytes),
+            Data::Kept(bytes) => Cow::Owned(bytes),
+        };
+        if fault.is_none() && !is_long {
+            *fault = burst.take(data_out).err();
+        }
+        if let Some(condition) = *fault {
+            if burst.pass_over(data_out) {
+                self.give_up(slot, condition);
+            }
+            return Fate::Goes;
+        }
+        let kept = kept.min(bytes.len());
+        if gathered.get_or_insert_default().append(&bytes[..kept]).is_err() {
+            return self.break_rule(head, "there is no memory for the data");
         }
         self.advance(slot);
         Fate::Goes
+    }
+
+    /// Ends a command whose data broke a rule.
+    fn give_up(&mut self, slot: usize, condition: Condition) {
+        let sense = condition.sense().to_vec();
+        let status = Status::CheckCondition;
+        self.finish(slot, Response { status, sense, data: DataIn::None, is_aborted: false });
     }
 
     /// Where the data of a long Data-Out goes; it is judged here.
@@ -282,11 +298,16 @@ impl Service {
         if task.abort.is_aborted() {
             return Ok(unwanted);
         }
-        let Stage::Collecting { burst, gathered, .. } = &mut task.stage else {
+        let Stage::Collecting { burst, gathered, fault, .. } = &mut task.stage else {
             return Err("data that nobody asked for");
         };
         let kept = burst.kept(&data);
-        burst.take(&data).map_err(|violation| violation.0)?;
+        if fault.is_none() {
+            *fault = burst.take(&data).err();
+        }
+        if fault.is_some() {
+            return Ok(unwanted);
+        }
         Ok(Sink { gathered: gathered.take().unwrap_or_default(), kept })
     }
 
@@ -372,8 +393,7 @@ impl Service {
         let len = available.min(expected.read);
         self.shared.tally.count_read(len);
         let read_residual = Residual::of(expected.read, available);
-        let written = if is_good { answered.wanted } else { 0 };
-        let written_residual = Residual::of(expected.written, written);
+        let written_residual = Residual::of(expected.written, answered.wanted);
         let (residual, read_residual) = match expected {
             Expected { is_bidirectional: true, .. } => (written_residual, read_residual),
             // What a command without a direction would have moved is told as well.
@@ -447,5 +467,5 @@ fn collect(
     if burst.is_complete() {
         return Ok(Stage::Ready { command: begun, data: gathered });
     }
-    Ok(Stage::Collecting { command: begun, burst, gathered: Some(gathered) })
+    Ok(Stage::Collecting { command: begun, burst, gathered: Some(gathered), fault: None })
 }

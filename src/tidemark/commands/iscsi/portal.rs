@@ -16,8 +16,8 @@ pub(crate) async fn run(desk: &Desk, command: PortalCommand) -> Result<Shown, Cl
             let all: Vec<PortalStatus> = desk.client.get("/portals").await?;
             Shown::new(&all, portal_table(&all))
         }
-        PortalCommand::Set { group, state } => {
-            let change = GroupChange { state: state.into() };
+        PortalCommand::Set { group, access } => {
+            let change = GroupChange { state: access.into() };
             let path = format!("/portals/{group}");
             let all: Vec<PortalStatus> = desk.client.patch(path, &change).await?;
             Shown::new(&all, format!("port group {group} is {} now", word(&change.state)))
