@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use base::name::Name;
 use base::size::ByteSize;
-use control::status::{DiskRef, Grade, MarksFullPolicy, StoreFullPolicy, SyncPolicy};
+use control::status::{
+    AccessState, DiskRef, Grade, Initiator, MarksFullPolicy, StoreFullPolicy, SyncPolicy,
+};
 use serde::{Deserialize, Serialize};
+
+pub use control::iscsi::{LunChange, NewLun, NewSecret, NewTarget, TargetChange};
 
 /// `POST /volumes`: a thin volume of a size, or one that adopts the disk at a path.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -119,6 +123,22 @@ pub struct NewAttachment {
     /// The partition to mount, counted from 1, where the disk has a partition table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<u32>,
+}
+
+/// `POST /targets/{name}/initiators`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewInitiator {
+    /// An iSCSI name, or `any`.
+    pub initiator: Initiator,
+}
+
+/// `PATCH /portals/{group}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupChange {
+    /// The group's access state.
+    pub state: AccessState,
 }
 
 /// What may stand after the question mark of a request that takes something away.

@@ -5,6 +5,7 @@
 //! decided in `volumes`, `marks`, `views`, `groups`; this file only holds it together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base::clock::Clock;
 use disk::Shelf;
@@ -15,15 +16,19 @@ use tokio::task::JoinHandle;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
 use crate::config::Config;
-use crate::doors::{Doors, SessionStatus};
+use crate::doors::{Doors, Protocol, SessionStatus};
 use crate::error::ControlError;
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
+use crate::iscsi::Iscsi;
 use crate::jobs::Jobs;
 use crate::state::{StateDir, StateLock};
 use crate::status::{self, ApplianceStatus, ExportStatus, Trouble};
 use crate::uses::{Closing, Scope, Uses};
 use crate::volumes::Sessions;
+
+/// How soon a mapped disk that has failed is seen to have.
+const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running appliance.
 pub struct Appliance {
@@ -37,6 +42,9 @@ pub struct Appliance {
     background: Mutex<Option<JoinHandle<()>>>,
     uses: Uses,
     exports: Arc<PoolExports>,
+    iscsi: Arc<Iscsi>,
+    /// Looks whether mapped disks are there.
+    watch: JoinHandle<()>,
     doors: Doors,
     attachments: Attachments,
     jobs: Jobs,
@@ -103,12 +111,13 @@ impl Appliance {
             Pool::create(&shelf, &options, &world).await?;
             tracing::info!(dir = %state.pool().display(), "made a new pool");
         }
-        let pool = Pool::open(shelf, options, world).await?;
+        let pool = Pool::open(shelf, options, world.clone()).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
         let default_export = config.nbd.default_export.clone();
         let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
-        let opened = Doors::open(Arc::clone(&exports), &config.nbd, Arc::clone(&clock)).await;
+        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path()));
+        let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
             Err(error) => {
@@ -125,6 +134,8 @@ impl Appliance {
             background: Mutex::new(Some(background)),
             uses,
             exports,
+            watch: tokio::spawn(watch_disks(Arc::clone(&iscsi))),
+            iscsi,
             doors,
             attachments,
             jobs: Jobs::new(Arc::clone(&clock)),
@@ -158,7 +169,7 @@ impl Appliance {
     /// `Listen` or `Config` where a door cannot be had as asked; the others are as asked then.
     pub async fn reload(&self, config: Config) -> Result<Reloaded, ControlError> {
         self.exports.set_default(config.nbd.default_export.clone());
-        let opened = self.doors.reload(&config.nbd).await;
+        let opened = self.doors.reload(&config).await;
         let needs_restart = self.config().needs_restart(&config);
         let mut told = needs_restart.clone();
         told.extend(opened.as_ref().err().map(|error| {
@@ -168,6 +179,7 @@ impl Appliance {
         // The pool's choices stay those it was opened with, so that what waits is told until it counts.
         let mut current = self.config();
         current.nbd = config.nbd;
+        current.iscsi = config.iscsi;
         current.log = config.log;
         opened.map(|()| Reloaded { needs_restart })
     }
@@ -179,6 +191,7 @@ impl Appliance {
     /// What the store says where it could not close clean; nothing that was answered is lost then
     /// either, the next start recovers it from the journal.
     pub async fn stop(&self) -> Result<(), ControlError> {
+        self.watch.abort();
         self.doors.close().await;
         self.attachments.detach_all().await;
         self.jobs.stop().await;
@@ -202,11 +215,7 @@ impl Appliance {
     pub fn status(&self) -> ApplianceStatus {
         let (pool, volumes, views) = (self.pool.status(), self.pool.volumes(), self.pool.views());
         let mut troubles = status::troubles(&pool, &volumes, &views);
-        troubles.extend(self.not_in_force().iter().map(|what| Trouble {
-            of: "configuration".into(),
-            what: what.clone(),
-            is_failure: false,
-        }));
+        troubles.extend(self.other_troubles());
         if self.has_background_ended() {
             let what =
                 "the pool's background work has ended; the log says why. Start the daemon again";
@@ -221,12 +230,34 @@ impl Appliance {
             pool,
             volumes,
             views,
+            targets: self.targets(),
             doors: self.doors.status(),
             sessions: self.doors.sessions().len(),
             attachments: self.attachments.list(),
             jobs_running: self.jobs.running(),
             troubles,
         }
+    }
+
+    fn other_troubles(&self) -> Vec<Trouble> {
+        let is_closed = self.iscsi.damage().is_some();
+        let iscsi = self.iscsi.troubles().into_iter();
+        let mut all: Vec<_> =
+            iscsi.map(|(of, what)| Trouble { of, what, is_failure: is_closed }).collect();
+        all.extend(self.doors.iscsi().missing().map(|why| Trouble {
+            of: "iscsi".into(),
+            what: format!(
+                "it is closed: {why}; choose where it listens with --iscsi or iscsi.listen in the \
+                 configuration, or `none`"
+            ),
+            is_failure: false,
+        }));
+        all.extend(self.not_in_force().iter().map(|what| Trouble {
+            of: "configuration".into(),
+            what: what.clone(),
+            is_failure: false,
+        }));
+        all
     }
 
     /// What clients may open.
@@ -269,6 +300,14 @@ impl Appliance {
         &self.attachments
     }
 
+    pub(crate) fn iscsi(&self) -> &Iscsi {
+        &self.iscsi
+    }
+
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
     pub(crate) fn uses(&self) -> &Uses {
         &self.uses
     }
@@ -285,7 +324,11 @@ impl Appliance {
         them: Sessions,
     ) -> Result<Closing, ControlError> {
         if them == Sessions::End {
-            let of = |session: &SessionStatus| session.export.parse().ok();
+            // iSCSI sessions have targets open, not disks: what they see is unmapped.
+            let of = |session: &SessionStatus| match session.protocol {
+                Protocol::Nbd => session.export.parse().ok(),
+                Protocol::Iscsi => None,
+            };
             let inside = self.doors.sessions().into_iter();
             for session in
                 inside.filter(|session| of(session).is_some_and(|disk| scope.covers(&disk)))
@@ -308,6 +351,14 @@ impl Appliance {
 
     fn not_in_force(&self) -> MutexGuard<'_, Vec<String>> {
         self.not_in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells logical units whether their disks are there, for as long as it runs.
+async fn watch_disks(iscsi: Arc<Iscsi>) {
+    loop {
+        tokio::time::sleep(DISK_WATCH_INTERVAL).await;
+        iscsi.refresh();
     }
 }
 

@@ -262,7 +262,7 @@ impl Appliance {
     }
 
     /// A view that is called by its bare name is meant, where no volume has that name.
-    fn as_disk(&self, of: DiskRef) -> DiskRef {
+    pub(crate) fn as_disk(&self, of: DiskRef) -> DiskRef {
         match of {
             DiskRef::Volume(name) if self.pool().view(&name).is_ok() => DiskRef::View(name),
             other => other,

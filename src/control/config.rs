@@ -10,6 +10,11 @@
 //! key = "tls/server.key"
 //! client_ca = "tls/clients.pem"     # given: clients must show a certificate of this authority
 //!
+//! [iscsi]
+//! listen = ["127.0.0.1:3260", "192.0.2.1:3260,2"]   # a portal and its group; group 1 without one
+//! announce = ["storage.example.org:3260"]           # what initiators are told instead
+//! discovery_chap_md5 = false                        # whether discovery takes CHAP with MD5
+//!
 //! [pool]
 //! journal_size = "1G"               # counts when the pool is made
 //! compression_level = 1             # of zstd, 1 to 19; 0 is off
@@ -31,6 +36,10 @@ use crate::state::StateDir;
 
 /// The port that is registered for NBD.
 pub const NBD_PORT: u16 = 10809;
+/// The port that is registered for iSCSI.
+pub const ISCSI_PORT: u16 = 3260;
+/// Portals of an appliance: every address of a large host.
+const PORTALS_MAX: usize = 64;
 /// The highest level of zstd that needs no special memory.
 const COMPRESSION_LEVEL_MAX: i32 = 19;
 
@@ -129,6 +138,83 @@ impl Default for NbdConfig {
     }
 }
 
+/// A place where initiators come in, and the port group that it belongs to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PortalAddress {
+    /// `HOST:PORT`; port 0 takes one that is free.
+    pub address: String,
+    /// Its port group, not 0.
+    pub group: u16,
+}
+
+/// Why a text is not a portal.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no portal: write HOST:PORT or HOST:PORT,GROUP, such as 127.0.0.1:3260,1")]
+pub struct BadPortal(String);
+
+impl FromStr for PortalAddress {
+    type Err = BadPortal;
+
+    fn from_str(text: &str) -> Result<Self, BadPortal> {
+        let bad = || BadPortal(text.to_owned());
+        let (address, group) = match text.split_once(',') {
+            Some((address, group)) => (address, group.parse().map_err(|_| bad())?),
+            None => (text, 1),
+        };
+        match address.parse() {
+            Ok(ListenAddress::Tcp(address)) if group > 0 => Ok(Self { address, group }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PortalAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The iSCSI door.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IscsiConfig {
+    /// Where it listens; nowhere, where this is empty. Where nobody has said, on this host alone, unless
+    /// that is taken.
+    pub listen: Option<Vec<PortalAddress>>,
+    /// What initiators are told instead of that.
+    pub announce: Vec<PortalAddress>,
+    /// Whether discovery takes CHAP with MD5.
+    pub discovery_chap_md5: bool,
+    /// Whether any free port will do where the usual one is taken.
+    #[serde(skip)]
+    pub is_port_flexible: bool,
+}
+
+impl IscsiConfig {
+    /// Where it listens.
+    pub fn portals(&self) -> Vec<PortalAddress> {
+        let usual = || vec![PortalAddress { address: format!("127.0.0.1:{ISCSI_PORT}"), group: 1 }];
+        self.listen.clone().unwrap_or_else(usual)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let portals = self.portals();
+        let mut fixed: Vec<_> = portals.iter().map(|portal| &portal.address).collect();
+        fixed.retain(|address| !address.ends_with(":0"));
+        fixed.sort();
+        if let Some(twice) = fixed.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("iscsi.listen has {} twice", twice[0]));
+        }
+        if portals.len() > PORTALS_MAX || self.announce.len() > PORTALS_MAX {
+            return Err(format!("iscsi has at most {PORTALS_MAX} portals"));
+        }
+        if let Some(free) = self.announce.iter().find(|portal| portal.address.ends_with(":0")) {
+            return Err(format!("iscsi.announce has {}, which is no port", free.address));
+        }
+        Ok(())
+    }
+}
+
 /// The pool.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -154,6 +240,8 @@ pub struct LogConfig {
 pub struct Config {
     /// The NBD door.
     pub nbd: NbdConfig,
+    /// The iSCSI door.
+    pub iscsi: IscsiConfig,
     /// The pool.
     pub pool: PoolConfig,
     /// The log.
@@ -165,12 +253,16 @@ pub struct Config {
 pub struct Overrides {
     /// Where the NBD door listens.
     pub listen: Option<Vec<ListenAddress>>,
+    /// Where the iSCSI door listens.
+    pub iscsi_listen: Option<Vec<PortalAddress>>,
     /// Bytes of a new pool's journal.
     pub journal_size: Option<ByteSize>,
     /// The log's level.
     pub log_level: Option<String>,
-    /// Whether another port will do where the default one is taken.
+    /// Whether another port will do where the default one of NBD is taken.
     pub is_port_flexible: bool,
+    /// Whether this is the first look at the appliance: usual ports may be others.
+    pub is_quickstart: bool,
 }
 
 impl Config {
@@ -207,6 +299,9 @@ impl Config {
         if let Some(listen) = overrides.listen {
             self.nbd.listen = listen;
         }
+        let is_chosen = overrides.iscsi_listen.is_some() || self.iscsi.listen.is_some();
+        self.iscsi.listen = overrides.iscsi_listen.or(self.iscsi.listen.take());
+        self.iscsi.is_port_flexible = overrides.is_quickstart && !is_chosen;
         self.pool.journal_size = overrides.journal_size.or(self.pool.journal_size);
         self.log.level = overrides.log_level.or(self.log.level.take());
         let is_default = self.nbd.listen == NbdConfig::default().listen;
@@ -228,6 +323,7 @@ impl Config {
         if let Some(twice) = listen.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("nbd.listen has {} twice", twice[0]));
         }
+        self.iscsi.check()?;
         match self.pool.compression_level {
             Some(level) if !(0..=COMPRESSION_LEVEL_MAX).contains(&level) => Err(format!(
                 "pool.compression_level is {level}; it goes from 0 (off) to {COMPRESSION_LEVEL_MAX}"
@@ -307,6 +403,19 @@ mod tests {
     }
 
     #[test]
+    fn portals_have_groups_and_are_on_this_host_alone_unless_chosen() {
+        let usual = parse("").unwrap().iscsi.portals();
+        assert_eq!(
+            (usual.len(), usual[0].address.as_str(), usual[0].group),
+            (1, "127.0.0.1:3260", 1)
+        );
+        let config = parse("[iscsi]\nlisten = ['[::1]:3260', '127.0.0.1:3261,7']").unwrap();
+        let groups: Vec<_> = config.iscsi.portals().iter().map(|portal| portal.group).collect();
+        assert_eq!(groups, [1, 7]);
+        assert!(parse("[iscsi]\nlisten = []").unwrap().iscsi.portals().is_empty());
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_and_named() {
         for (text, named) in [
             ("[nbd]\nlissten = []", "lissten"),
@@ -314,6 +423,11 @@ mod tests {
             ("[nbd]\nlisten = ['::1:10809']", "::1"),
             ("[nbd]\nlisten = ['unix:']", "unix:"),
             ("[nbd]\nlisten = ['a:1', 'a:1']", "twice"),
+            ("[iscsi]\nlisten = ['3260']", "3260"),
+            ("[iscsi]\nlisten = ['a:1,0']", "a:1,0"),
+            ("[iscsi]\nlisten = ['unix:/run/x']", "portal"),
+            ("[iscsi]\nlisten = ['a:1', 'a:1,2']", "twice"),
+            ("[iscsi]\nannounce = ['a:0']", "a:0"),
             ("[nbd]\ntls = 'on'", "nbd.certificate"),
             ("[nbd]\nclient_ca = 'x'", "nbd.client_ca"),
             ("[pool]\njournal_size = '1Q'", "1Q"),

@@ -2,6 +2,7 @@
 //! daemon and changes nothing, but for a file that it makes and removes in the state directory.
 
 use std::fs::{self, OpenOptions};
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use kernel_stubs::Availability;
 use serde::{Deserialize, Serialize};
 
 use crate::attachers::of_this_host;
+use crate::config::{Config, Overrides};
 use crate::state::StateDir;
 
 /// Free space below which a pool has no room for its journal.
@@ -75,7 +77,8 @@ pub fn examine(state: &StateDir, clock: &Arc<dyn Clock>) -> Vec<Check> {
             "choose a directory that can be made, with --state",
         )),
     }
-    checks.extend([io_uring(), open_files(), time(state, &**clock), attaching(state, clock)]);
+    checks.extend([io_uring(), open_files(), time(state, &**clock)]);
+    checks.extend([iscsi(state), attaching(state, clock)]);
     checks
 }
 
@@ -206,6 +209,35 @@ fn time(state: &StateDir, clock: &dyn Clock) -> Check {
         ),
         _ => Check::ok(name, shown),
     }
+}
+
+fn iscsi(state: &StateDir) -> Check {
+    let name = "iscsi";
+    if let Err(error) = crate::iscsi::look(state.path()) {
+        let way_out = error.way_out().unwrap_or_default();
+        return Check::warn(name, format!("{error}; iSCSI stays closed"), way_out);
+    }
+    let config = match Config::load(state, &Overrides::default()) {
+        Ok(config) => config.iscsi,
+        Err(error) => {
+            let way_out = error.way_out().unwrap_or_default();
+            return Check::fail(name, error.to_string(), way_out);
+        }
+    };
+    let portals = config.portals();
+    let told: Vec<_> = portals.iter().map(|portal| portal.address.as_str()).collect();
+    let told = if told.is_empty() { "listens nowhere".into() } else { told.join(", ") };
+    if state.running().is_some() {
+        return Check::ok(name, told);
+    }
+    for portal in &portals {
+        if let Err(error) = TcpListener::bind(&portal.address) {
+            let found = format!("nothing can listen on {}: {error}", portal.address);
+            let way_out = "choose another place with --iscsi or iscsi.listen in the configuration";
+            return Check::warn(name, found, way_out);
+        }
+    }
+    Check::ok(name, told)
 }
 
 fn attaching(state: &StateDir, clock: &Arc<dyn Clock>) -> Check {

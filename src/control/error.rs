@@ -65,6 +65,30 @@ pub enum ControlError {
         /// What would be right.
         way_out: String,
     },
+    /// What was named is not there.
+    #[error("{why}")]
+    Unknown {
+        /// What.
+        why: String,
+        /// Where to look.
+        way_out: String,
+    },
+    /// Something else is in the way.
+    #[error("{why}")]
+    Conflict {
+        /// What.
+        why: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// A file that the daemon keeps cannot be used.
+    #[error("{}: {why}", path.display())]
+    Book {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        why: String,
+    },
     /// The configuration cannot be used.
     #[error("{}: {why}", path.display())]
     Config {
@@ -94,6 +118,8 @@ pub enum ControlError {
     Listen {
         /// Where.
         address: String,
+        /// The option that chooses another place.
+        option: &'static str,
         /// What the operating system says.
         why: String,
     },
@@ -117,10 +143,13 @@ impl ControlError {
             Self::InUse { .. }
             | Self::NotCancellable { .. }
             | Self::AlreadyAttached { .. }
+            | Self::Conflict { .. }
             | Self::StateInUse { .. } => ErrorKind::Conflict,
-            Self::UnknownJob(_) | Self::UnknownSession(_) | Self::NotAttached(_) => {
-                ErrorKind::NotFound
-            }
+            Self::UnknownJob(_)
+            | Self::UnknownSession(_)
+            | Self::Unknown { .. }
+            | Self::NotAttached(_) => ErrorKind::NotFound,
+            Self::Book { .. } => ErrorKind::Damaged,
             Self::Invalid { .. } | Self::Config { .. } => ErrorKind::Invalid,
             Self::State { .. } | Self::Listen { .. } => ErrorKind::Failed,
         }
@@ -142,7 +171,14 @@ impl ControlError {
             Self::Store(error) => {
                 error.to_string().split_once("; ").map(|(_, way_out)| way_out.to_owned())
             }
-            Self::InUse { way_out, .. } | Self::Invalid { way_out, .. } => Some(way_out.clone()),
+            Self::InUse { way_out, .. }
+            | Self::Invalid { way_out, .. }
+            | Self::Unknown { way_out, .. }
+            | Self::Conflict { way_out, .. } => Some(way_out.clone()),
+            Self::Book { .. } => Some(
+                "correct it, or move it away and set up targets anew; then reload with SIGHUP"
+                    .into(),
+            ),
             Self::UnknownJob(_) | Self::NotCancellable { .. } => {
                 Some("`job ls` shows the jobs and how far they are".into())
             }
@@ -155,8 +191,8 @@ impl ControlError {
             Self::StateInUse { .. } => {
                 Some("use that one, stop it first, or choose another directory with --state".into())
             }
-            Self::Listen { .. } => {
-                Some("choose another address with --nbd, such as --nbd 127.0.0.1:0".into())
+            Self::Listen { option, .. } => {
+                Some(format!("choose another address with {option}, such as {option} 127.0.0.1:0"))
             }
             Self::State { .. } => Some("`doctor` checks what the daemon needs".into()),
             Self::Attach { .. } => None,

@@ -16,6 +16,7 @@ pub mod error;
 pub mod exports;
 pub mod groups;
 pub mod inspect;
+pub mod iscsi;
 pub mod jobs;
 pub mod marks;
 pub mod open_files;

@@ -57,8 +57,9 @@ impl Appliance {
     /// it is held.
     pub async fn remove_mark(&self, mark: &MarkRef, them: Sessions) -> Result<(), ControlError> {
         self.pool().mark(mark)?;
-        let _closing = self.close_off(Scope::Mark(mark.clone()), them).await?;
+        let (_closing, mapped) = self.close_off_mapped(Scope::Mark(mark.clone()), them).await?;
         self.pool().remove_mark(mark).await?;
+        self.unmap_removed(mapped).await;
         tracing::info!(%mark, "mark removed");
         Ok(())
     }

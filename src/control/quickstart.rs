@@ -20,6 +20,8 @@ pub struct Begun {
     pub is_new: bool,
     /// Its address for NBD clients, where a door is open.
     pub uri: Option<String>,
+    /// Where iSCSI initiators come in, where that is open.
+    pub portal: Option<String>,
 }
 
 impl Appliance {
@@ -39,9 +41,12 @@ impl Appliance {
                 (self.create_volume(&name, FIRST_VOLUME_LEN).await?.name, true)
             }
         };
-        let address = self.status().doors.first().and_then(|door| door.address.parse().ok());
+        let doors = self.status().doors;
+        let of = |protocol| doors.iter().find(|door| door.protocol == protocol);
+        let address = of("nbd").and_then(|door| door.address.parse().ok());
         let uri = address.map(|address| uri(&address, volume.as_str()));
-        Ok(Begun { volume, is_new, uri })
+        let portal = of("iscsi").map(|door| door.address.clone());
+        Ok(Begun { volume, is_new, uri, portal })
     }
 }
 
@@ -65,6 +70,17 @@ pub fn next_steps(begun: &Begun, tidemark: &str) -> Vec<String> {
     if let Some(uri) = &begun.uri {
         lines.push(format!("NBD clients reach it at {uri}"));
     }
+    if let Some(portal) = &begun.portal {
+        lines.push(format!(
+            "iSCSI initiators come in at {portal} and find nothing yet; to let one in:"
+        ));
+        lines.push(format!(
+            "  {tidemark} target create {volume} && {tidemark} lun map {volume} {volume}"
+        ));
+        lines.push(format!(
+            "  {tidemark} initiator allow {volume} IQN   # as in /etc/iscsi/initiatorname.iscsi"
+        ));
+    }
     lines.push("In another terminal:".into());
     let steps = [
         ("status", "how it is".to_owned()),
@@ -86,10 +102,15 @@ mod tests {
     #[test]
     fn the_next_steps_name_the_volume_and_its_address() {
         let door = "unix:/run/t/nbd.sock".parse().unwrap();
-        let begun =
-            Begun { volume: "mail".parse().unwrap(), is_new: true, uri: Some(uri(&door, "mail")) };
+        let begun = Begun {
+            volume: "mail".parse().unwrap(),
+            is_new: true,
+            uri: Some(uri(&door, "mail")),
+            portal: Some("127.0.0.1:3260".into()),
+        };
         let text = next_steps(&begun, "tidemark").join("\n");
         assert!(text.contains("nbd+unix:///mail?socket=/run/t/nbd.sock"), "{text}");
+        assert!(text.contains("tidemark initiator allow mail IQN"), "{text}");
         assert!(text.contains("tidemark mark take mail --name before"), "{text}");
         let door = "127.0.0.1:10809".parse().unwrap();
         assert_eq!(uri(&door, "view/x"), "nbd://127.0.0.1:10809/view/x");

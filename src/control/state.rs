@@ -4,6 +4,8 @@
 //! DIR/                 0700
 //!   pool/              the store's own files
 //!   attachments/       a record per attached disk, for cleaning up after a crash
+//!   iscsi-targets.toml  0600, targets, LUNs and who may log in
+//!   iscsi-secrets.toml  0600, CHAP secrets
 //!   tidemark.toml      configuration, if there is one
 //!   tidemark.sock      0600, the API
 //!   tidemarkd.lock     locked by the running daemon; holds its process id

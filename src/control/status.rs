@@ -7,6 +7,12 @@ use crate::config::TlsMode;
 use crate::error::{ControlError, ErrorKind};
 
 pub use crate::attachments::AttachmentStatus;
+pub use crate::doors::{IscsiSession, Protocol, SessionStatus};
+pub use crate::iscsi::book::Auth;
+pub use crate::iscsi::names::{ChapUser, Initiator, IscsiName, Viewer};
+pub use crate::iscsi::status::{
+    ChapStatus, InitiatorStatus, LunStatus, PortalStatus, TargetStatus,
+};
 pub use crate::jobs::{JobKind, JobState, JobStatus};
 pub use store::{DiskRef, MarkRequest};
 pub use store::{
@@ -14,6 +20,7 @@ pub use store::{
     ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings,
     VolumeState, VolumeStatus,
 };
+pub use targets::scsi::AccessState;
 
 /// The appliance as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +41,8 @@ pub struct ApplianceStatus {
     pub volumes: Vec<VolumeStatus>,
     /// The views.
     pub views: Vec<ViewStatus>,
+    /// The iSCSI targets.
+    pub targets: Vec<TargetStatus>,
     /// Where clients come in.
     pub doors: Vec<DoorStatus>,
     /// How many sessions there are.
@@ -55,6 +64,9 @@ pub struct DoorStatus {
     pub address: String,
     /// Whether clients speak TLS.
     pub tls: TlsMode,
+    /// The port group of an iSCSI portal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u16>,
 }
 
 /// Something that a person should look at.

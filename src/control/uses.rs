@@ -24,6 +24,8 @@ pub enum User {
     Session,
     /// An attachment to this host.
     Attachment,
+    /// Somebody who is just mapping it under a LUN.
+    Mapping,
 }
 
 /// Which disks a closing covers.
@@ -162,6 +164,9 @@ fn in_use(users: Vec<(DiskRef, User)>) -> Option<ControlError> {
         ),
         User::Attachment => {
             ("an attachment to this host".to_owned(), format!("`detach {disk}` first"))
+        }
+        User::Mapping => {
+            ("a change that is going on".to_owned(), "try again in a moment".to_owned())
         }
     };
     Some(ControlError::InUse { what: disk.to_string(), by, way_out })

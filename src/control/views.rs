@@ -37,8 +37,9 @@ impl Appliance {
     /// `InUse` where somebody has it open, or what the store says.
     pub async fn remove_view(&self, view: &Name, them: Sessions) -> Result<(), ControlError> {
         self.pool().view(view)?;
-        let _closing = self.close_off(Scope::Whole(view.clone()), them).await?;
+        let (_closing, mapped) = self.close_off_mapped(Scope::Whole(view.clone()), them).await?;
         self.pool().remove_view(view).await?;
+        self.unmap_removed(mapped).await;
         tracing::info!(%view, "view removed");
         Ok(())
     }

@@ -109,8 +109,9 @@ impl Appliance {
     /// `InUse` where somebody has it open, or what the store says.
     pub async fn remove_volume(&self, name: &Name, them: Sessions) -> Result<(), ControlError> {
         self.pool().volume(name)?;
-        let _closing = self.close_off(Scope::Whole(name.clone()), them).await?;
+        let (_closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
         self.pool().remove_volume(name).await?;
+        self.unmap_removed(mapped).await;
         tracing::info!(volume = %name, "volume removed");
         Ok(())
     }
@@ -129,7 +130,9 @@ impl Appliance {
         if !matches!(volume.kind, store::VolumeKind::Adopted { .. }) {
             return Err(StoreError::NotAdopted(name.clone()).into());
         }
-        let closing = self.close_off(Scope::Whole(name.clone()), them).await?;
+        let (closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
+        // Its disk goes elsewhere when it has everything: nobody must write to it until then.
+        self.unmap_removed(mapped).await;
         let (pool, of) = (Arc::clone(self.pool()), name.clone());
         let at_first = volume.unapplied_bytes;
         let plan = JobPlan {
@@ -222,7 +225,12 @@ impl Appliance {
                 way_out: format!("`detach {disk}` first"),
             });
         }
-        Ok(live.len())
+        let name = volume.clone();
+        let disk = match self.pool().view(volume) {
+            Ok(_) => DiskRef::View(name),
+            Err(_) => DiskRef::Volume(name),
+        };
+        Ok(live.len() + self.iscsi_sessions_on(&disk))
     }
 
     /// A job that lasts as long as the store copies the contents of the rollback that took this safety

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::id::Id;
 use base::name::{BadMarkRef, BadName, MarkRef, Name};
 use base::size::ByteSize;
 use disk::DiskError;
@@ -18,6 +19,9 @@ pub enum StoreError {
     /// No view of this name.
     #[error("there is no view {0}; `view ls` shows those that are there")]
     UnknownView(Name),
+    /// No volume or view of this identity.
+    #[error("there is no volume with the identity {0}; `volume ls` shows those that are there")]
+    UnknownId(Id),
     /// No group of this name.
     #[error("there is no group {0}; `group ls` shows those that are there")]
     UnknownGroup(Name),
@@ -141,6 +145,7 @@ impl StoreError {
             | Self::UnknownMark(_)
             | Self::UnknownView(_)
             | Self::UnknownGroup(_)
+            | Self::UnknownId(_)
             | Self::NoPool
             | Self::NothingToUndo(_)
             | Self::Disk(DiskError::NotFound(_)) => ErrorKind::NotFound,

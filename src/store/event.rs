@@ -9,6 +9,7 @@ use base::limits::VOLUME_LEN_MAX;
 use base::name::Name;
 use base::units::SECTOR_LEN;
 
+use crate::notes::{NOTE_LEN_MAX, NoteKind};
 use crate::status::{Grade, MarksFullPolicy, Proof, StoreFullPolicy, SyncPolicy};
 
 /// What a volume's base is.
@@ -155,6 +156,15 @@ pub enum Event {
         /// Its name.
         name: Name,
     },
+    /// What a door wants remembered of a volume or view is this now.
+    NoteKept {
+        /// Which.
+        volume: u32,
+        /// Which of its notes.
+        kind: NoteKind,
+        /// The note; `None` forgets it.
+        bytes: Option<Vec<u8>>,
+    },
     /// Sequences and numbers up to these were used (in checkpoints only).
     Counters {
         /// The next volume's number.
@@ -227,6 +237,11 @@ impl Event {
                     w.u32(*volume).u64(*sequence);
                 }
             }
+            Self::NoteKept { volume, kind, bytes } => {
+                w.u8(15).u32(*volume).u8(kind.0).u8(u8::from(bytes.is_some()));
+                let bytes = bytes.as_deref().unwrap_or_default();
+                w.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX)).bytes(bytes);
+            }
         }
         w.into_bytes()
     }
@@ -284,6 +299,7 @@ impl Event {
                     (0..count).map(|_| Ok((number(r)?, r.counter()?))).collect();
                 Self::Counters { next_number, next_sequences: pairs? }
             }
+            15 => Self::NoteKept { volume: number(r)?, kind: note_kind(r)?, bytes: note(r)? },
             kind => return Err(CodecError::Invalid { field: "event kind", value: kind.into() }),
         })
     }
@@ -317,6 +333,20 @@ fn sectors(r: &mut Reader<'_>) -> Result<u64, CodecError> {
 fn name(r: &mut Reader<'_>) -> Result<Name, CodecError> {
     let text = r.text()?;
     text.parse().map_err(|_| CodecError::Invalid { field: "name", value: text.len() as u64 })
+}
+
+fn note_kind(r: &mut Reader<'_>) -> Result<NoteKind, CodecError> {
+    let kind = r.u8()?;
+    NoteKind::new(kind).ok_or(CodecError::Invalid { field: "note kind", value: kind.into() })
+}
+
+fn note(r: &mut Reader<'_>) -> Result<Option<Vec<u8>>, CodecError> {
+    let (is_there, len) = (r.u8()?, r.u32()?);
+    match (is_there, len as usize) {
+        (0, 0) => Ok(None),
+        (1, len) if len <= NOTE_LEN_MAX => Ok(Some(r.bytes(len)?.to_vec())),
+        _ => Err(CodecError::Invalid { field: "note length", value: len.into() }),
+    }
 }
 
 fn encode_kind(w: &mut Writer, kind: &Kind) {

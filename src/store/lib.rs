@@ -34,6 +34,7 @@ mod layout;
 mod live_disk;
 mod mark_disk;
 mod marks;
+mod notes;
 mod noting;
 mod open;
 mod options;
@@ -56,6 +57,7 @@ mod volumes;
 
 pub use error::{ErrorKind, StoreError};
 pub use inspect::{Inspection, JournalInspection, VolumeInspection, inspect};
+pub use notes::{Located, NOTE_LEN_MAX, NOTES_PER_VOLUME_MAX, NoteKind};
 pub use options::{Compression, PoolOptions, World};
 pub use pool::Pool;
 pub use scrub::Progress;

@@ -11,6 +11,7 @@ use base::name::{MarkRef, Name};
 
 use crate::error::StoreError;
 use crate::event::{Event, Kind, MarkEntry, Policies};
+use crate::notes::NoteKind;
 
 /// A rollback whose contents are not all copied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,8 @@ pub struct VolumeEntry {
     pub rollback: Option<RollbackEntry>,
     /// Whether it is a view that is being made independent.
     pub is_promoting: bool,
+    /// What doors want remembered of it.
+    pub notes: BTreeMap<NoteKind, Vec<u8>>,
 }
 
 impl VolumeEntry {
@@ -107,6 +110,7 @@ impl Registry {
                     next_sequence: 1,
                     rollback: None,
                     is_promoting: false,
+                    notes: BTreeMap::new(),
                 };
                 self.volumes.insert(*volume, entry);
             }
@@ -148,7 +152,8 @@ impl Registry {
             | Event::RolledBack { volume, .. }
             | Event::RollbackCopied { volume }
             | Event::PromotionStarted { volume }
-            | Event::Promoted { volume } => {
+            | Event::Promoted { volume }
+            | Event::NoteKept { volume, .. } => {
                 if let Some(entry) = self.volumes.get_mut(volume) {
                     apply_to(entry, event);
                 }
@@ -188,6 +193,11 @@ impl Registry {
             if entry.is_promoting {
                 events.push(Event::PromotionStarted { volume });
             }
+            events.extend(entry.notes.iter().map(|(kind, bytes)| Event::NoteKept {
+                volume,
+                kind: *kind,
+                bytes: Some(bytes.clone()),
+            }));
         }
         for (name, volumes) in &self.groups {
             events.push(Event::GroupSet { name: name.clone(), volumes: volumes.clone() });
@@ -197,6 +207,11 @@ impl Registry {
             next_sequences: self.volumes.values().map(|v| (v.number, v.next_sequence)).collect(),
         });
         events
+    }
+
+    /// The volume or view with this identity.
+    pub fn of_id(&self, id: Id) -> Option<&VolumeEntry> {
+        self.volumes.values().find(|entry| entry.id == id)
     }
 
     /// The number of the next volume.
@@ -287,6 +302,12 @@ fn apply_to(entry: &mut VolumeEntry, event: &Event) {
         Event::Promoted { .. } => {
             entry.is_promoting = false;
             entry.kind = Kind::Thin;
+        }
+        Event::NoteKept { kind, bytes: Some(bytes), .. } => {
+            entry.notes.insert(*kind, bytes.clone());
+        }
+        Event::NoteKept { kind, bytes: None, .. } => {
+            entry.notes.remove(kind);
         }
         Event::Created { .. }
         | Event::Removed { .. }

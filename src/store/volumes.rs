@@ -289,6 +289,7 @@ impl Pool {
             next_sequence: 1,
             rollback: None,
             is_promoting: false,
+            notes: std::collections::BTreeMap::new(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! What can be typed: `tidemark [--state DIR] [--json] NOUN VERB ...`.
 
+pub mod iscsi;
+
 use std::path::PathBuf;
 
 use base::name::{MarkRef, Name};
@@ -84,6 +86,21 @@ pub enum Command {
     /// What NBD clients may open
     #[command(subcommand)]
     Export(ExportCommand),
+    /// iSCSI targets: what initiators log in to
+    #[command(subcommand)]
+    Target(iscsi::TargetCommand),
+    /// LUNs: disks under numbers of a target
+    #[command(subcommand)]
+    Lun(iscsi::LunCommand),
+    /// Who may log in to a target
+    #[command(subcommand)]
+    Initiator(iscsi::InitiatorCommand),
+    /// CHAP users and their secrets
+    #[command(subcommand)]
+    Chap(iscsi::ChapCommand),
+    /// Where iSCSI listens, and the access states of port groups
+    #[command(subcommand)]
+    Portal(iscsi::PortalCommand),
     /// Clients that are connected
     #[command(subcommand)]
     Session(SessionCommand),

@@ -33,6 +33,21 @@ fn the_calls_that_others_rely_on_are_understood() {
         "attach mail@monday --mount /mnt/x",
         "detach view/look",
         "export ls",
+        "target create mail --iqn iqn.2026-11.org.example:mail --auth chap --chap-md5 on",
+        "target set mail --alias Mail",
+        "target rm mail --force",
+        "lun map mail mail@monday --lun 5 --only iqn.2026-11.org.example:a --only chap:anna",
+        "lun map mail view/look --read-only --removable --block-size 4096",
+        "lun unmap mail 0 --force",
+        "lun ls",
+        "initiator allow mail any",
+        "initiator deny mail iqn.2026-11.org.example:a",
+        "chap set mail anna --secret-file /x --mutual",
+        "chap set --discovery anna",
+        "chap rm mail anna",
+        "chap ls mail",
+        "chap ls --discovery",
+        "portal set 2 non-optimized",
     ] {
         let parsed = parse(line);
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -51,6 +66,13 @@ fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         ("volume set mail", "--sync"),
         ("volume set mail --sync sometimes", "always"),
         ("attach mail --partition 1", "--mount"),
+        ("target create mail --iqn mail", "iSCSI name"),
+        ("target set mail", "--alias"),
+        ("lun map mail mail --block-size 1024", "1024"),
+        ("initiator allow mail all", "all"),
+        ("chap set mail anna --secret opensesame", "--secret"),
+        ("chap ls", "TARGET"),
+        ("portal set 2 best", "best"),
         ("wat", "wat"),
     ] {
         let error = parse(line).unwrap_err();

@@ -12,4 +12,5 @@ pub mod daemon;
 pub mod failure;
 pub mod output;
 pub mod progress;
+pub mod secret;
 pub mod table;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use control::config::{ListenAddress, NbdConfig};
+use control::config::{IscsiConfig, ListenAddress, NbdConfig};
 use control::{Appliance, Config, Site, StateDir, World};
 use disk::MemShelf;
 use kernel_stubs::Attacher;
@@ -76,5 +76,6 @@ pub fn door(dir: &TempDir, name: &str) -> ListenAddress {
 
 /// A configuration that opens these doors and nothing else.
 pub fn config(listen: Vec<ListenAddress>) -> Config {
-    Config { nbd: NbdConfig { listen, ..NbdConfig::default() }, ..Config::default() }
+    let iscsi = IscsiConfig { listen: Some(Vec::new()), ..IscsiConfig::default() };
+    Config { nbd: NbdConfig { listen, ..NbdConfig::default() }, iscsi, ..Config::default() }
 }

@@ -58,7 +58,21 @@ impl Daemon {
     pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
         let (state, door) = (dir.path().join("state"), dir.path().join("nbd.sock"));
         let mut command = daemon(&state, &door);
-        command.args(arguments).stdout(Stdio::piped());
+        command.args(arguments);
+        Self::run(command, dir)
+    }
+
+    /// Starts one in a directory whose configuration says where it listens.
+    pub fn start_plain(dir: TempDir) -> Self {
+        let mut command = Command::new(programs().join("tidemarkd"));
+        command.arg("--state").arg(dir.path().join("state"));
+        command.args(["--journal-size", "16M", "--log", "warn"]).stdin(Stdio::null());
+        Self::run(command, dir)
+    }
+
+    fn run(mut command: Command, dir: TempDir) -> Self {
+        let (state, door) = (dir.path().join("state"), dir.path().join("nbd.sock"));
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
@@ -127,7 +141,10 @@ impl Drop for Daemon {
 pub fn daemon(state: &Path, door: &Path) -> Command {
     let mut command = Command::new(programs().join("tidemarkd"));
     command.arg("--state").arg(state).arg("--nbd").arg(format!("unix:{}", door.display()));
-    command.args(["--journal-size", "16M", "--log", "warn"]).stdin(Stdio::null());
+    // Tests run beside each other, and the usual port is one. Where portals are asked for, they count.
+    command
+        .args(["--iscsi", "none", "--journal-size", "16M", "--log", "warn"])
+        .stdin(Stdio::null());
     command
 }
 

@@ -79,6 +79,7 @@ fn history() -> Vec<Op> {
         Op::Discard { volume: a.clone(), start: 8 * BLOCK, sectors: BLOCK },
         Op::RemoveMark { volume: a.clone(), mark: name("m1") },
         Op::Grow { volume: b.clone(), sectors: 20 * BLOCK },
+        Op::Note { volume: a.clone(), is_kept: true },
         Op::Upkeep,
         Op::Rollback { volume: a.clone(), mark: name("x") },
         write("a", 4 * BLOCK, BLOCK, false),
@@ -299,6 +300,7 @@ fn is_possible(model: &Model, op: &Op) -> bool {
         | Op::Flush { volume }
         | Op::Undo { volume }
         | Op::Grow { volume, .. }
+        | Op::Note { volume, .. }
         | Op::RemoveVolume { volume } => is_volume(volume),
         Op::Mark { volumes, .. } => volumes.iter().all(is_volume),
         Op::RemoveMark { volume, mark }

@@ -5,7 +5,7 @@ use base::units::Extent;
 use disk::AnyDisk;
 use store::DiskRef;
 
-use super::model::{Image, Model};
+use super::model::{Image, Model, sector_of};
 use super::rig::Rig;
 
 /// The first difference between a pool and a model, in words; `None` where there is none.
@@ -58,6 +58,9 @@ pub fn difference_in_names(rig: &Rig, model: &Model) -> Option<String> {
         let wanted: Vec<_> = volume.marks.keys().cloned().collect();
         if there != wanted {
             return Some(format!("{name}: marks {there:?}, not {wanted:?}"));
+        }
+        if rig.note(name) != volume.note.map(sector_of) {
+            return Some(format!("{name}: another note than {:?}", volume.note));
         }
     }
     None

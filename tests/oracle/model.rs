@@ -55,6 +55,8 @@ pub struct Volume {
     pub parent: Option<(Name, Name)>,
     /// The mark that undoes the last rollback.
     pub safety: Option<Name>,
+    /// The number of what a door wants remembered of it.
+    pub note: Option<u64>,
 }
 
 /// A pool.

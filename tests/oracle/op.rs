@@ -36,6 +36,8 @@ pub enum Op {
     Create { volume: Name, sectors: u64 },
     /// Remove a volume.
     RemoveVolume { volume: Name },
+    /// Have something remembered of a volume, or forget it.
+    Note { volume: Name, is_kept: bool },
     /// Let background work take a step.
     Upkeep,
 }
@@ -72,6 +74,7 @@ impl Draw<'_> {
             82 => self.of_view(model).map_or(Op::Upkeep, |view| Op::Promote { view }),
             83 => self.grow(model, volume),
             84 => self.volumes_change(model, volume),
+            85 => Op::Note { volume, is_kept: self.rng.below(4) > 0 },
             _ => Op::Upkeep,
         }
     }

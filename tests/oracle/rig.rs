@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use base::clock::ManualClock;
+use base::id::Id;
 use base::name::MarkRef;
 use base::rng::SeededRng;
 use base::size::ByteSize;
 use base::units::Extent;
 use disk::sim::SimWorld;
 use disk::{AnyDisk, Buffer, DiskError, Durability, Keep, Shelf};
-use store::{Compression, DiskRef, Grade, MarkRequest, Pool, PoolOptions, StoreError, World};
+use store::{
+    Compression, DiskRef, Grade, MarkRequest, NoteKind, Pool, PoolOptions, StoreError, World,
+};
 
 use super::model::{BLOCK, Model, sector_of};
 use super::op::{Op, name};
@@ -27,6 +30,8 @@ pub enum Outcome {
     Unknown,
 }
 
+/// The note that is used.
+const NOTE: NoteKind = NoteKind::new(0).unwrap();
 /// Sectors that one operation may number.
 const TAGS_PER_OP: u64 = 64 * 8;
 
@@ -203,16 +208,11 @@ impl Rig {
                 pool.create_view(view, &mark).await.map(|_| Outcome::Stable)
             }
             Op::RemoveView { view } => pool.remove_view(view).await.map(|()| Outcome::Stable),
-            Op::Promote { view } => {
-                pool.promote_view(view).await?;
-                while pool.view(view).is_ok() {
-                    let goes_on = pool.upkeep_step().await?;
-                    if !goes_on && pool.view(view).is_ok() {
-                        let why = "the promotion waits for a volume that has stopped";
-                        return Err(StoreError::Poisoned(why.into()));
-                    }
-                }
-                Ok(Outcome::Stable)
+            Op::Promote { view } => self.promote(view).await,
+            Op::Note { volume, is_kept } => {
+                let id = self.id(volume)?;
+                let bytes = is_kept.then(|| sector_of(tag));
+                pool.keep_note(id, NOTE, bytes).await.map(|()| Outcome::Stable)
             }
             Op::Grow { volume, sectors } => {
                 pool.grow_volume(volume, ByteSize(sectors * 512)).await.map(|_| Outcome::Stable)
@@ -224,6 +224,28 @@ impl Rig {
                 pool.remove_volume(volume).await.map(|()| Outcome::Stable)
             }
         }
+    }
+
+    async fn promote(&self, view: &base::name::Name) -> Result<Outcome, StoreError> {
+        self.pool.promote_view(view).await?;
+        while self.pool.view(view).is_ok() {
+            let goes_on = self.pool.upkeep_step().await?;
+            if !goes_on && self.pool.view(view).is_ok() {
+                let why = "the promotion waits for a volume that has stopped";
+                return Err(StoreError::Poisoned(why.into()));
+            }
+        }
+        Ok(Outcome::Stable)
+    }
+
+    fn id(&self, volume: &base::name::Name) -> Result<Id, StoreError> {
+        let plain = self.pool.id_of(&DiskRef::Volume(volume.clone()));
+        plain.or_else(|_| self.pool.id_of(&DiskRef::View(volume.clone())))
+    }
+
+    /// What is remembered of a volume or view.
+    pub fn note(&self, volume: &base::name::Name) -> Option<Vec<u8>> {
+        self.pool.note(self.id(volume).ok()?, NOTE)
     }
 
     /// A volume or view of the model as a disk of the pool.
@@ -269,6 +291,9 @@ fn apply_to(model: &mut Model, op: &Op, tag: u64) {
             live.resize(usize::try_from(*sectors).unwrap(), 0);
         }
         Op::Create { volume, sectors } => model.create(volume, *sectors),
+        Op::Note { volume, is_kept } => {
+            model.volumes.get_mut(volume).unwrap().note = is_kept.then_some(tag);
+        }
     }
 }
 

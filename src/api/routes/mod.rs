@@ -1,10 +1,15 @@
 //! The addresses of the API, one noun a file.
 
 mod attachments;
+mod chap;
 mod doors;
 mod groups;
+mod initiators;
 mod jobs;
+mod luns;
 mod marks;
+mod portals;
+mod targets;
 mod views;
 mod volumes;
 
@@ -33,6 +38,11 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(views::routes())
         .merge(groups::routes())
         .merge(doors::routes())
+        .merge(targets::routes())
+        .merge(luns::routes())
+        .merge(initiators::routes())
+        .merge(chap::routes())
+        .merge(portals::routes())
         .merge(attachments::routes())
         .merge(jobs::routes())
 }

@@ -5,6 +5,7 @@ use control::doors::SessionStatus;
 use control::status::ExportStatus;
 
 use super::Desk;
+use super::volume::word;
 use crate::args::{ExportCommand, SessionCommand};
 use crate::failure::CliError;
 use crate::output::Shown;
@@ -48,8 +49,9 @@ pub(super) async fn sessions(desk: &Desk, command: SessionCommand) -> Result<Sho
 fn session_table(sessions: &[SessionStatus], now_ms: u64) -> String {
     let columns = [
         numbers("ID"),
-        words("CLIENT"),
-        words("EXPORT"),
+        words("PROTOCOL"),
+        words("INITIATOR/PEER"),
+        words("TARGET/EXPORT"),
         words("TLS"),
         numbers("READ"),
         numbers("WRITTEN"),
@@ -59,8 +61,9 @@ fn session_table(sessions: &[SessionStatus], now_ms: u64) -> String {
     let rows = sessions.iter().map(|session| {
         vec![
             session.id.to_string(),
-            session.peer.clone(),
-            session.export.clone(),
+            word(&session.protocol),
+            session.iscsi.as_ref().map_or(&session.peer, |iscsi| &iscsi.initiator).clone(),
+            if session.export.is_empty() { "(discovery)".into() } else { session.export.clone() },
             yes(session.is_tls),
             size(session.read_bytes),
             size(session.written_bytes),

@@ -4,6 +4,7 @@
 mod attachment;
 mod door;
 mod group;
+mod iscsi;
 mod job;
 mod local;
 mod mark;
@@ -101,6 +102,11 @@ async fn run(cli: Cli) -> Outcome {
         Command::Attach(args) => attachment::attach(&desk, args).await,
         Command::Detach { what } => attachment::detach(&desk, &what).await,
         Command::Export(command) => door::exports(&desk, command).await,
+        Command::Target(command) => iscsi::target(&desk, command).await,
+        Command::Lun(command) => iscsi::lun(&desk, command).await,
+        Command::Initiator(command) => iscsi::initiator(&desk, command).await,
+        Command::Chap(command) => iscsi::chap(&desk, command).await,
+        Command::Portal(command) => iscsi::portal(&desk, command).await,
         Command::Session(command) => door::sessions(&desk, command).await,
         Command::Job(command) => job::run(&desk, command).await,
     };

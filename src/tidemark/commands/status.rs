@@ -2,6 +2,7 @@
 
 use control::status::{ApplianceStatus, PoolState};
 
+use super::iscsi::target_table;
 use super::view::view_table;
 use super::volume::volume_table;
 use super::{Desk, Outcome, attachment};
@@ -36,6 +37,9 @@ fn text(status: &ApplianceStatus) -> String {
     parts.push(volume_table(&status.volumes));
     if !status.views.is_empty() {
         parts.push(view_table(&status.views, status.now_ms));
+    }
+    if !status.targets.is_empty() {
+        parts.push(target_table(&status.targets));
     }
     if !status.attachments.is_empty() {
         let lines: Vec<_> = status.attachments.iter().map(attachment::text).collect();

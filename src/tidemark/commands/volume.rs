@@ -233,7 +233,7 @@ async fn rolled_back(
     );
     if *sessions > 0 {
         human.push_str(&format!(
-            "\nnote: {sessions} NBD sessions are connected; their clients may hold old contents in their caches and should reconnect"
+            "\nnote: {sessions} sessions are connected; their clients may hold old contents in their caches and should reconnect"
         ));
     }
     Shown::new(&begun, human)

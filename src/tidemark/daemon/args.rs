@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base::size::ByteSize;
 use clap::{Parser, ValueEnum};
-use control::config::{BadAddress, ListenAddress, Overrides};
+use control::config::{BadAddress, BadPortal, ListenAddress, Overrides, PortalAddress};
 
 use crate::failure::EXIT_CODES;
 
@@ -20,6 +20,11 @@ pub(super) struct DaemonArgs {
     /// given several times. Without it, what the configuration says, or 127.0.0.1:10809
     #[arg(long, value_name = "ADDRESS")]
     pub nbd: Vec<NbdArg>,
+    /// Where the iSCSI door listens: HOST:PORT or HOST:PORT,GROUP (port 0 takes a free one; without a group,
+    /// group 1), or none; may be given several times. Without it, what the configuration says, or
+    /// 127.0.0.1:3260
+    #[arg(long, value_name = "ADDRESS")]
+    pub iscsi: Vec<IscsiArg>,
     /// Size of a new pool's journal
     #[arg(long, value_name = "SIZE")]
     pub journal_size: Option<ByteSize>,
@@ -64,6 +69,24 @@ impl FromStr for NbdArg {
     }
 }
 
+/// A portal, or none at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum IscsiArg {
+    Nowhere,
+    At(PortalAddress),
+}
+
+impl FromStr for IscsiArg {
+    type Err = BadPortal;
+
+    fn from_str(text: &str) -> Result<Self, BadPortal> {
+        match text {
+            "none" => Ok(Self::Nowhere),
+            _ => text.parse().map(Self::At),
+        }
+    }
+}
+
 impl DaemonArgs {
     /// What is laid over the configuration file.
     pub(super) fn overrides(&self) -> Overrides {
@@ -72,8 +95,14 @@ impl DaemonArgs {
             NbdArg::At(address) => Some(address.clone()),
         });
         let given = (!self.nbd.is_empty()).then(|| addresses.collect());
+        let portals = self.iscsi.iter().filter_map(|arg| match arg {
+            IscsiArg::Nowhere => None,
+            IscsiArg::At(portal) => Some(portal.clone()),
+        });
         Overrides {
             listen: given,
+            iscsi_listen: (!self.iscsi.is_empty()).then(|| portals.collect()),
+            is_quickstart: self.quickstart,
             journal_size: self.journal_size,
             log_level: self.log.clone(),
             is_port_flexible: self.quickstart && self.nbd.is_empty(),
@@ -102,6 +131,10 @@ mod tests {
         assert_eq!(args.overrides().listen.unwrap().len(), 2);
         assert_eq!(parse("--nbd none").unwrap().overrides().listen, Some(Vec::new()));
         assert_eq!(parse("").unwrap().overrides().listen, None);
+        let args = parse("--iscsi 127.0.0.1:0 --iscsi 127.0.0.1:0,2").unwrap();
+        let portals = args.overrides().iscsi_listen.unwrap();
+        assert_eq!(portals.iter().map(|portal| portal.group).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(parse("--iscsi none").unwrap().overrides().iscsi_listen, Some(Vec::new()));
         assert!(parse("--nbd 10809").unwrap_err().to_string().contains("HOST:PORT"));
     }
 
