@@ -2,8 +2,9 @@
 //! alone.
 
 /// The names of sections in their order: questions, and of one question its parts.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "nbd",
+    "iscsi",
     "marks",
     "busy",
     "curves: size",

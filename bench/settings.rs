@@ -20,6 +20,8 @@ pub struct Arguments {
 pub enum Question {
     /// Speed over NBD beside peers, the bare disk and the bare protocol
     Nbd(Settings),
+    /// Speed over iSCSI beside tgt, the bare disk and the bare protocol
+    Iscsi(Settings),
     /// What a mark costs under load, what many marks cost, and what becomes of a deleted one
     Marks(Settings),
     /// What is left of the foreground while marks, a view and a scrub go on beside it
@@ -52,7 +54,10 @@ impl Question {
     /// How to measure.
     pub fn settings(&self) -> &Settings {
         match self {
-            Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
+            Self::Nbd(settings)
+            | Self::Iscsi(settings)
+            | Self::Marks(settings)
+            | Self::Recovery(settings) => settings,
             Self::Busy { settings, .. } => settings,
             Self::Curves { settings, .. } => settings,
             Self::Memory { settings, .. } => settings,
