@@ -20,6 +20,7 @@ mod house;
 mod initiator;
 mod iscsi;
 mod lab;
+mod libiscsi;
 mod mail;
 mod marker;
 mod marks;
@@ -135,10 +136,13 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
             let complaints = if settings.smoke { check::complaints(&report) } else { Vec::new() };
             Findings { complaints, ..Findings::of(&measures, "nbd", nbd::markdown(&report))? }
         }
-        Question::Iscsi(_) => {
-            let measured = iscsi::ask(settings, site.clone()).await?;
+        Question::Iscsi { client, .. } => {
+            let measured = iscsi::ask(settings, site.clone(), *client).await?;
             let complaints = if settings.smoke { measured.complaints() } else { Vec::new() };
-            Findings { complaints, ..Findings::of(&measured, "iscsi", measured.markdown())? }
+            Findings {
+                complaints,
+                ..Findings::of(&measured, measured.section(), measured.markdown())?
+            }
         }
         Question::Marks(_) => {
             let figures = marks::ask(settings, site).await?;

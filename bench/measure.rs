@@ -49,6 +49,9 @@ pub struct Measure {
     pub server_bytes: f64,
     /// The same by the disk's counter, where strangers count too.
     pub disk_bytes: f64,
+    /// Bytes that the server read from the disk for each byte that the client read: less than 1 where the
+    /// page cache answers.
+    pub bytes_read: f64,
     /// Write requests of the disk for each request of the client.
     pub disk_writes: f64,
     /// Flushes of the disk for each flush of the client, while the load ran.
@@ -249,6 +252,7 @@ impl Spent {
             bytes: if who == Who::Raw { disk_bytes } else { server_bytes.min(disk_bytes) },
             server_bytes,
             disk_bytes,
+            bytes_read: per(loaded.server_bytes_read, tally.bytes_read),
             disk_writes: per(settled.disk_writes, tally.requests),
             disk_flushes: per(loaded.disk_flushes, tally.flushes),
             flushes_asked: per(tally.flushes, tally.requests),

@@ -78,6 +78,10 @@ impl<'a> Report<'a> {
             "Bytes that reached the disk per byte of the client, work afterwards included",
             figure(|one| one.bytes, 2),
         );
+        text += &self.table(
+            "Bytes that the server read from the disk per byte that the client read",
+            figure(|one| one.bytes_read, 2),
+        );
         text += &self.table("Disk writes per request", figure(|one| one.disk_writes, 2));
         text += &self.table("Disk flushes per FLUSH", figure(|one| one.disk_flushes, 2));
         let asked = figure(|one| one.flushes_asked, 3);

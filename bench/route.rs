@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::client::{Client, Limit};
 use crate::contender::Server;
 use crate::initiator::{Portal, Session};
+use crate::libiscsi::Libiscsi;
 use crate::plan::Plan;
 use crate::tally::Tally;
 
@@ -14,6 +15,8 @@ pub enum Route {
     Nbd,
     /// A logical unit, over TCP.
     Iscsi(Portal),
+    /// The same through libiscsi.
+    Libiscsi(Portal, Libiscsi),
 }
 
 impl Route {
@@ -25,6 +28,12 @@ impl Route {
         Ok(match self {
             Self::Nbd => Connection::Nbd(server.connect().await?),
             Self::Iscsi(portal) => Connection::Iscsi(Session::open(portal).await?),
+            Self::Libiscsi(portal, program) => {
+                let session = Session::open(portal).await?;
+                let size = session.size;
+                session.close().await?;
+                Connection::Libiscsi { portal: portal.clone(), program: program.clone(), size }
+            }
         })
     }
 }
@@ -36,6 +45,15 @@ pub enum Connection {
     Nbd(Client),
     /// Over iSCSI.
     Iscsi(Session),
+    /// Through libiscsi, which connects anew for each load.
+    Libiscsi {
+        /// The logical unit.
+        portal: Portal,
+        /// The program that uses it.
+        program: Libiscsi,
+        /// Bytes of the unit.
+        size: u64,
+    },
 }
 
 impl Connection {
@@ -44,6 +62,7 @@ impl Connection {
         match self {
             Self::Nbd(client) => client.size,
             Self::Iscsi(session) => session.size,
+            Self::Libiscsi { size, .. } => *size,
         }
     }
 
@@ -55,6 +74,7 @@ impl Connection {
         match self {
             Self::Nbd(client) => client.run(plan, depth, limit).await,
             Self::Iscsi(session) => session.run(plan, depth, limit).await,
+            Self::Libiscsi { portal, program, .. } => program.run(portal, plan, depth, limit).await,
         }
     }
 
@@ -66,6 +86,7 @@ impl Connection {
         match self {
             Self::Nbd(client) => client.disconnect().await,
             Self::Iscsi(session) => session.close().await,
+            Self::Libiscsi { .. } => Ok(()),
         }
     }
 }

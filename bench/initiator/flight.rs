@@ -222,6 +222,37 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_of_a_write_is_sent_once_from_where_it_lies() {
+        for waits_for_ready in [true, false] {
+            let mut ends = Ends::new(9);
+            let (mut flight, mut plan) = ends.flight("swrite");
+            flight.line.terms.waits_for_ready = waits_for_ready;
+            flight.issue(&mut plan, Duration::ZERO).unwrap();
+            let unasked = if waits_for_ready { 8192 } else { 65536 };
+            let (wanted, operation) = (1_048_576 - unasked, answer::READY);
+            let ready = Answer { offset: unasked, wanted, transfer: 7, operation, ..response() };
+            flight.heed(&ready, &[], Duration::ZERO).unwrap();
+            let sent = flight.outbox.waiting();
+            let (command, first) = sent[0];
+            assert_eq!(command[1] & 0x80 != 0, waits_for_ready);
+            let mut next = 0;
+            for (index, (head, body)) in sent.iter().enumerate() {
+                let field = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().unwrap());
+                if index > 0 {
+                    let is_unasked = next < unasked;
+                    assert_eq!(field(20), if is_unasked { NO_TASK } else { 7 });
+                    assert_eq!((field(40), body.at), (next, first.at + next as usize));
+                }
+                assert_eq!(field(4) as usize, body.len);
+                next += field(4);
+                let ends = [unasked, 1 << 20].contains(&next);
+                assert_eq!(head[1] & 0x80 != 0, ends, "the last of a sequence says so: {next}");
+            }
+            assert_eq!(next, 1 << 20);
+        }
+    }
+
+    #[test]
     fn a_failure_and_missing_data_end_the_load() {
         let mut ends = Ends::new(3);
         let (mut flight, mut plan) = ends.flight("read");

@@ -120,6 +120,13 @@ impl Outbox {
         Ok(())
     }
 
+    /// What waits, for tests.
+    #[cfg(test)]
+    pub fn waiting(&self) -> Vec<(Head, Body)> {
+        let head = |one: &Outgoing| one.head.first_chunk().copied().unwrap_or([0; HEAD_LEN]);
+        self.queue.iter().map(|one| (head(one), one.body)).collect()
+    }
+
     fn forget(&mut self, mut sent: usize) {
         while let Some(first) = self.queue.front_mut() {
             let left = first.left();

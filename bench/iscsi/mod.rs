@@ -15,11 +15,13 @@ use crate::check::{self, Bound};
 use crate::client::Limit;
 use crate::contender::{self, Server, Site, VOLUME, Who};
 use crate::counters::Counters;
-use crate::initiator::Portal;
+use crate::initiator::{Digests, Portal};
+use crate::libiscsi::Libiscsi;
 use crate::measure::{Measure, Method, Turn};
 use crate::nbd::smoke_requests;
 use crate::report::Report;
 use crate::route::Route;
+use crate::settings::Initiator;
 use crate::{Outcome, Settings, tgt};
 
 /// The target of Tidemark, by the name that it has there.
@@ -29,6 +31,7 @@ const TARGET_IQN: &str = "iqn.2026-11.dev.tidemark:bench";
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Measured {
+    client: Initiator,
     cells: Vec<Measure>,
     fair: Vec<Shares>,
 }
@@ -36,6 +39,14 @@ pub struct Measured {
 impl Measured {
     fn report(&self) -> Report<'_> {
         Report::of(&self.cells, &ROWS.map(|row| row.name), CELLS)
+    }
+
+    /// The section of the results that this belongs to.
+    pub fn section(&self) -> &'static str {
+        match self.client {
+            Initiator::Own => "iscsi",
+            Initiator::Libiscsi => "iscsi, through libiscsi",
+        }
     }
 
     /// Everything as Markdown.
@@ -82,7 +93,7 @@ const SLOWEST_LEAST: f64 = 0.1;
 ///
 /// # Errors
 /// Where one of them cannot be measured.
-pub async fn ask(settings: &Settings, site: Site) -> Outcome<Measured> {
+pub async fn ask(settings: &Settings, site: Site, client: Initiator) -> Outcome<Measured> {
     let requests_max = if settings.smoke { smoke_requests } else { |_: &Cell| u64::MAX };
     let counters = Counters::of(&site.dir)?;
     let site = Site { doors: &["--iscsi", "127.0.0.1:0"], ..site };
@@ -91,89 +102,103 @@ pub async fn ask(settings: &Settings, site: Site) -> Outcome<Measured> {
         eprintln!("note: the folder lies on no plain disk; its counters stay empty");
     }
     contender::prepare(&method.site)?;
-    let rows: Vec<Row> = ROWS.into_iter().filter(|row| settings.has_contender(row.name)).collect();
-    let mut servers = Vec::new();
+    let libiscsi = match client {
+        Initiator::Own => None,
+        Initiator::Libiscsi => Some(Libiscsi::compiled(&method.site.dir)?),
+    };
+    let can_digest = |row: &Row| libiscsi.is_none() || row.digests == Digests::None;
+    let is_wanted = |row: &Row| settings.has_contender(row.name) && can_digest(row);
+    let rows: Vec<Row> = ROWS.into_iter().filter(is_wanted).collect();
+    let mut contest = Contest { method, servers: Vec::new(), libiscsi };
     for who in [Who::Raw, Who::Tgt, Who::Tidemark] {
         if rows.iter().any(|row| row.who == who) {
-            servers.push(started(who, &method).await?);
+            contest.start(who).await?;
         }
     }
-    let mut measured = Measured { cells: Vec::new(), fair: Vec::new() };
+    let mut measured = Measured { client, cells: Vec::new(), fair: Vec::new() };
     for round in 0..settings.rounds {
         for cell in CELLS.iter().filter(|cell| settings.has_cell(cell.name)) {
             for row in rows.iter().filter(|row| row.runs(cell)) {
-                let measure = one(&method, &mut servers, row, cell, round).await;
+                let measure = contest.measure(row, cell, round).await;
                 let measure =
                     measure.map_err(|error| format!("{} at {}: {error}", row.name, cell.name))?;
                 eprintln!("{}", measure.line(cell));
                 measured.cells.push(measure);
             }
         }
-        for row in rows.iter().filter(|row| [TIDEMARK.name, TGT.name].contains(&row.name)) {
-            if settings.has_cell(fair::NAME) {
-                let shares = shares(&method, &mut servers, row, round).await;
-                let shares =
-                    shares.map_err(|error| format!("{} at {}: {error}", row.name, fair::NAME))?;
-                eprintln!("{shares:?}");
-                measured.fair.push(shares);
-            }
+        let is_shared = settings.has_cell(fair::NAME) && client == Initiator::Own;
+        let sharers = rows.iter().filter(|row| [TIDEMARK.name, TGT.name].contains(&row.name));
+        for row in sharers.filter(|_| is_shared) {
+            let shares = contest.shares(row, round).await;
+            let shares =
+                shares.map_err(|error| format!("{} at {}: {error}", row.name, fair::NAME))?;
+            eprintln!("{shares:?}");
+            measured.fair.push(shares);
         }
     }
-    for server in &mut servers {
+    for server in &mut contest.servers {
         server.stop().await?;
     }
     Ok(measured)
 }
 
-/// A server that serves over iSCSI and has settled.
-async fn started(who: Who, method: &Method) -> Outcome<Server> {
-    let site = &method.site;
-    let server = Server::start(who, site).await?;
-    if who == Who::Tidemark {
-        site.tidemark(&["target", "create", TARGET])?;
-        site.tidemark(&["lun", "map", TARGET, VOLUME])?;
-        site.tidemark(&["initiator", "allow", TARGET, "any"])?;
+/// The servers that run, and how they are measured.
+struct Contest {
+    method: Method,
+    servers: Vec<Server>,
+    libiscsi: Option<Libiscsi>,
+}
+
+impl Contest {
+    /// Starts a server, and waits until it serves over iSCSI and has settled.
+    async fn start(&mut self, who: Who) -> Outcome<()> {
+        let site = &self.method.site;
+        let server = Server::start(who, site).await?;
+        if who == Who::Tidemark {
+            site.tidemark(&["target", "create", TARGET])?;
+            site.tidemark(&["lun", "map", TARGET, VOLUME])?;
+            site.tidemark(&["initiator", "allow", TARGET, "any"])?;
+        }
+        self.method.settle(&server).await?;
+        self.servers.push(server);
+        Ok(())
     }
-    method.settle(&server).await?;
-    Ok(server)
-}
 
-fn server_of<'a>(servers: &'a mut [Server], row: &Row) -> Outcome<&'a mut Server> {
-    let server = servers.iter_mut().find(|server| server.who == row.who);
-    Ok(server.ok_or_else(|| format!("nobody serves {}", row.name))?)
-}
+    fn server(&mut self, row: &Row) -> Outcome<&mut Server> {
+        let server = self.servers.iter_mut().find(|server| server.who == row.who);
+        Ok(server.ok_or_else(|| format!("nobody serves {}", row.name))?)
+    }
 
-fn portal(row: &Row, server: &Server, site: &Site) -> Outcome<Portal> {
-    let target = if row.who == Who::Tgt { tgt::TARGET } else { TARGET_IQN };
-    Ok(Portal {
-        address: server.iscsi(site)?,
-        target: target.to_owned(),
-        lun: row.lun,
-        digests: row.digests,
-    })
-}
+    fn portal(&mut self, row: &Row) -> Outcome<Portal> {
+        let target = if row.who == Who::Tgt { tgt::TARGET } else { TARGET_IQN };
+        let site = self.method.site.clone();
+        Ok(Portal {
+            address: self.server(row)?.iscsi(&site)?,
+            target: target.to_owned(),
+            lun: row.lun,
+            digests: row.digests,
+        })
+    }
 
-async fn one(
-    method: &Method,
-    servers: &mut [Server],
-    row: &Row,
-    cell: &Cell,
-    round: u32,
-) -> Outcome<Measure> {
-    let server = server_of(servers, row)?;
-    let route = match row.who {
-        Who::Raw => Route::Nbd,
-        _ => Route::Iscsi(portal(row, server, &method.site)?),
-    };
-    method.measure(&Turn { cell, round, row: row.name, route: &route }, server).await
-}
+    async fn measure(&mut self, row: &Row, cell: &Cell, round: u32) -> Outcome<Measure> {
+        let route = match (row.who, self.libiscsi.clone()) {
+            // No server, no way to it.
+            (Who::Raw, _) => Route::Nbd,
+            (_, None) => Route::Iscsi(self.portal(row)?),
+            (_, Some(program)) => Route::Libiscsi(self.portal(row)?, program),
+        };
+        let turn = Turn { cell, round, row: row.name, route: &route };
+        let method = self.method.clone();
+        method.measure(&turn, self.server(row)?).await
+    }
 
-async fn shares(method: &Method, servers: &mut [Server], row: &Row, round: u32) -> Outcome<Shares> {
-    let server = server_of(servers, row)?;
-    server.sync(&method.site)?;
-    let portal = portal(row, server, &method.site)?;
-    let read = CELLS.iter().find(|cell| cell.name == "read").ok_or("no cell to share")?;
-    fair::measure(&portal, read, Limit::time(method.time), round, row.name).await
+    async fn shares(&mut self, row: &Row, round: u32) -> Outcome<Shares> {
+        let portal = self.portal(row)?;
+        let method = self.method.clone();
+        self.server(row)?.sync(&method.site)?;
+        let read = CELLS.iter().find(|cell| cell.name == "read").ok_or("no cell to share")?;
+        fair::measure(&portal, read, Limit::time(method.time), round, row.name).await
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +216,7 @@ mod tests {
             ..Measure::default()
         });
         let shares = Shares { round: 0, who: TIDEMARK.name, rate: 9.0, slowest: 0.5, fastest: 1.5 };
-        Measured { cells: cells.collect(), fair: vec![shares] }
+        Measured { client: Initiator::Own, cells: cells.collect(), fair: vec![shares] }
     }
 
     #[test]
