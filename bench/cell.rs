@@ -60,7 +60,8 @@ pub fn named(name: &str) -> Outcome<&'static Cell> {
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 
-const fn plain(name: &'static str, about: &'static str, pattern: Pattern) -> Cell {
+/// 4 KiB at QD32, never flushed and without a mark: what other cells differ from.
+pub const fn plain(name: &'static str, about: &'static str, pattern: Pattern) -> Cell {
     let (len, depth, flush_every, is_marked) = (4 * KIB, 32, 0, false);
     Cell { name, about, pattern, len, depth, flush_every, is_marked, goal: 0.8 }
 }

@@ -7,23 +7,27 @@ use crate::measure::Measure;
 use crate::report::Report;
 
 /// A figure of Tidemark in a cell, and the most that it may be.
-struct Bound {
+#[derive(Clone, Copy)]
+pub struct Bound {
     cell: &'static str,
     what: &'static str,
     of: fn(&Measure) -> f64,
     most: f64,
 }
 
-const fn bytes(cell: &'static str, most: f64) -> Bound {
+/// At most so many bytes to the disk for each byte of the client.
+pub const fn bytes(cell: &'static str, most: f64) -> Bound {
     Bound { cell, what: "bytes written per byte", of: |measure| measure.bytes, most }
 }
 
-const fn work(cell: &'static str, most: f64) -> Bound {
+/// At most so much processor time of the server, in microseconds.
+pub const fn work(cell: &'static str, most: f64) -> Bound {
     let of = |measure: &Measure| measure.cpu_after_us;
     Bound { cell, what: "CPU per request in us, work afterwards included", of, most }
 }
 
-const fn writes(cell: &'static str, most: f64) -> Bound {
+/// At most so many writes of the disk.
+pub const fn writes(cell: &'static str, most: f64) -> Bound {
     let of = |measure: &Measure| measure.disk_writes;
     Bound { cell, what: "writes of the disk per request", of, most }
 }
@@ -50,30 +54,41 @@ const BOUNDS: &[Bound] = &[
 /// a time at QD1, and strangers only add to it.
 const FLUSHES_LEAST: f64 = 0.9;
 
-/// What does not hold; nothing where all is well.
+/// A row and a cell that must have been measured.
+pub type Expected = (&'static str, &'static Cell);
+
+/// What does not hold over NBD; nothing where all is well.
 pub fn complaints(report: &Report<'_>) -> Vec<String> {
+    let pairs = CELLS.iter().flat_map(|cell| Who::ALL.map(|who| (who, cell)));
+    let pairs = pairs.filter(|(who, cell)| who.runs(cell));
+    let expected: Vec<Expected> = pairs.map(|(who, cell)| (who.name(), cell)).collect();
+    complaints_beyond(report, &expected, BOUNDS)
+}
+
+/// What was not measured, does not flush, or is beyond a bound.
+pub fn complaints_beyond(
+    report: &Report<'_>,
+    expected: &[Expected],
+    bounds: &[Bound],
+) -> Vec<String> {
     let mut complaints = Vec::new();
-    let missing =
-        |who: Who, cell: &Cell| format!("{}: no measurement of {}", cell.name, who.name());
-    for cell in CELLS {
-        for who in Who::ALL.into_iter().filter(|who| who.runs(cell)) {
-            match report.figure(who, cell, |measure| measure.rate) {
-                Some(rate) if rate > 0.0 => {}
-                _ => complaints.push(missing(who, cell)),
-            }
-            let flushes = report.figure(who, cell, |measure| measure.disk_flushes);
-            let is_judged = cell.depth == 1 && who != Who::Null;
-            if let Some(flushes) = flushes.filter(|flushes| is_judged && *flushes < FLUSHES_LEAST) {
-                let (cell, who) = (cell.name, who.name());
-                complaints
-                    .push(format!("{cell}: {who} flushes the disk {flushes:.2} times a FLUSH"));
-            }
+    for (row, cell) in expected {
+        let name = cell.name;
+        match report.figure(row, cell, |measure| measure.rate) {
+            Some(rate) if rate > 0.0 => {}
+            _ => complaints.push(format!("{name}: no measurement of {row}")),
         }
-        for bound in BOUNDS.iter().filter(|bound| bound.cell == cell.name) {
-            let figure = report.figure(Who::Tidemark, cell, bound.of);
+        let flushes = report.figure(row, cell, |measure| measure.disk_flushes);
+        let is_judged = cell.depth == 1 && !row.starts_with("null");
+        if let Some(flushes) = flushes.filter(|flushes| is_judged && *flushes < FLUSHES_LEAST) {
+            complaints.push(format!("{name}: {row} flushes the disk {flushes:.2} times a FLUSH"));
+        }
+        let tidemark = bounds.iter().filter(|_| *row == Who::Tidemark.name());
+        for bound in tidemark.filter(|bound| bound.cell == name) {
+            let figure = report.figure(row, cell, bound.of);
             if let Some(figure) = figure.filter(|figure| *figure > bound.most) {
-                let (cell, what, most) = (cell.name, bound.what, bound.most);
-                complaints.push(format!("{cell}: {what}: {figure:.2}, at most {most:.2}"));
+                let (what, most) = (bound.what, bound.most);
+                complaints.push(format!("{name}: {what}: {figure:.2}, at most {most:.2}"));
             }
         }
     }
@@ -101,7 +116,7 @@ mod tests {
     fn complaints_after(change: impl FnOnce(&mut Vec<Measure>)) -> Vec<String> {
         let mut measures = sound();
         change(&mut measures);
-        complaints(&Report::of(&measures))
+        complaints(&crate::nbd::report(&measures))
     }
 
     fn one<'a>(measures: &'a mut [Measure], who: Who, cell: &str) -> &'a mut Measure {

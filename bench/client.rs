@@ -58,14 +58,14 @@ impl Limit {
     }
 
     /// Whether one more request may be sent after `elapsed`, when so many were.
-    fn allows(&self, issued: u64, elapsed: Duration) -> bool {
+    pub fn allows(&self, issued: u64, elapsed: Duration) -> bool {
         let is_in_pace =
             self.rate.is_infinite() || issued as f64 <= elapsed.as_secs_f64() * self.rate;
         issued < self.requests && is_in_pace
     }
 
     /// How long to wait for answers before looking again whether more may be sent.
-    fn pause(&self) -> Duration {
+    pub fn pause(&self) -> Duration {
         if self.rate.is_finite() { PACE } else { SILENCE_MAX }
     }
 }
@@ -192,7 +192,7 @@ impl Client {
 /// How often a load that is held back looks whether it may go on.
 const PACE: Duration = Duration::from_millis(1);
 /// A server that is silent for so long is broken.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 struct Outgoing {
     header: [u8; HEADER_LEN],

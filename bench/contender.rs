@@ -1,6 +1,7 @@
 //! The contenders: servers that are started, marked and stopped here, and the bare disk beside them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::Outcome;
 use crate::client::{Client, Limit};
 use crate::fio;
 use crate::plan::Plan;
+use crate::tgt::Tgt;
 use crate::{cell, house};
 
 /// Who stands in a row of the tables.
@@ -29,10 +31,12 @@ pub enum Who {
     QemuNbd,
     /// qemu-nbd on a qcow2 overlay, which is how qemu marks from outside.
     Qcow2,
+    /// tgt, over iSCSI only.
+    Tgt,
 }
 
 impl Who {
-    /// Everyone, in the order of a round: the floor and the ceiling right beside Tidemark.
+    /// Everyone over NBD, in the order of a round: the floor and the ceiling right beside Tidemark.
     pub const ALL: [Self; 6] =
         [Self::Raw, Self::Null, Self::Tidemark, Self::NbdkitFile, Self::QemuNbd, Self::Qcow2];
 
@@ -45,10 +49,11 @@ impl Who {
             Self::NbdkitFile => "nbdkit file †",
             Self::QemuNbd => "qemu-nbd raw",
             Self::Qcow2 => "qemu-nbd qcow2 overlay",
+            Self::Tgt => "tgt",
         }
     }
 
-    /// Whether it takes part in a cell: the peers without marks leave out the cells after one, while raw
+    /// Whether it takes part in a cell over NBD: the peers without marks leave out the cells after one, while raw
     /// and null run them as if nothing had happened, since they are what the others are held against.
     pub fn runs(self, cell: &cell::Cell) -> bool {
         match self {
@@ -56,6 +61,7 @@ impl Who {
             Self::Null => cell.flush_every != 32,
             Self::NbdkitFile | Self::QemuNbd => !cell.is_marked,
             Self::Qcow2 => cell.is_marked,
+            Self::Tgt => false,
         }
     }
 }
@@ -69,6 +75,8 @@ pub struct Site {
     pub programs: PathBuf,
     /// Bytes of the volume.
     pub size: u64,
+    /// Doors of Tidemark beside that for NBD, as its command line has them.
+    pub doors: &'static [&'static str],
 }
 
 impl Site {
@@ -105,6 +113,7 @@ pub struct Server {
     child: Option<Child>,
     socket: PathBuf,
     marks: u64,
+    tgt: Option<Tgt>,
 }
 
 /// The name of Tidemark's volume.
@@ -133,8 +142,9 @@ impl Server {
     /// # Errors
     /// Where its program is missing or does not come up.
     pub async fn bare(who: Who, site: &Site) -> Outcome<Self> {
-        let socket = site.dir.join(format!("{who:?}.sock"));
-        let mut server = Self { who, child: None, socket, marks: 0 };
+        let tgt = if who == Who::Tgt { Some(Tgt::new()?) } else { None };
+        let socket = tgt.map_or_else(|| site.dir.join(format!("{who:?}.sock")), Tgt::socket);
+        let mut server = Self { who, child: None, socket, marks: 0, tgt };
         server.spawn(site).await?;
         Ok(server)
     }
@@ -145,7 +155,7 @@ impl Server {
     /// Where it does not.
     pub async fn spawn(&mut self, site: &Site) -> Outcome<()> {
         let Some(mut command) = self.command(site)? else { return Ok(()) };
-        let log = fs::File::create(site.dir.join(format!("{:?}.log", self.who)))?;
+        let log = fs::File::create(self.log(site))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Whatever is left over of an earlier start would look like a server.
         let _ = fs::remove_file(&self.socket);
@@ -154,7 +164,7 @@ impl Server {
         self.child = Some(spawned.map_err(|error| format!("{}: {error}", program.display()))?);
         for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
             if tokio::net::UnixStream::connect(&self.socket).await.is_ok() {
-                return Ok(());
+                return self.tgt.map_or(Ok(()), |tgt| tgt.serve(&site.file()));
             }
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
@@ -164,6 +174,24 @@ impl Server {
             tokio::time::sleep(PAUSE).await;
         }
         Err(format!("{} did not start in time", self.who.name()).into())
+    }
+
+    fn log(&self, site: &Site) -> PathBuf {
+        site.dir.join(format!("{:?}.log", self.who))
+    }
+
+    /// Where it listens for iSCSI.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn iscsi(&self, site: &Site) -> Outcome<SocketAddr> {
+        if let Some(tgt) = self.tgt {
+            return Ok(tgt.address);
+        }
+        let said = fs::read_to_string(self.log(site))?;
+        let address = said.lines().find_map(|line| line.split_once(" iscsi ")?.1.split(',').next());
+        let address = address.ok_or_else(|| format!("{} has no door for iSCSI", self.who.name()));
+        Ok(address?.trim().parse()?)
     }
 
     fn command(&self, site: &Site) -> Outcome<Option<Command>> {
@@ -195,9 +223,13 @@ impl Server {
             Who::Tidemark => {
                 let mut command = Command::new(site.programs.join("tidemarkd"));
                 command.arg("--state").arg(site.state()).args(["--log", "warn", "--nbd"]);
-                command.arg(format!("unix:{}", self.socket.display()));
+                command.arg(format!("unix:{}", self.socket.display())).args(site.doors);
                 command
             }
+            Who::Tgt => match self.tgt {
+                Some(tgt) => tgt.daemon(),
+                None => return Ok(None),
+            },
         }))
     }
 
@@ -253,7 +285,7 @@ impl Server {
                 self.stop().await?;
                 self.spawn(site).await?;
             }
-            Who::Raw | Who::Null | Who::NbdkitFile | Who::QemuNbd => {}
+            Who::Raw | Who::Null | Who::NbdkitFile | Who::QemuNbd | Who::Tgt => {}
         }
         Ok(())
     }
@@ -275,7 +307,7 @@ impl Server {
     /// # Errors
     /// Where the file cannot be synced.
     pub fn sync(&self, site: &Site) -> Outcome<()> {
-        if matches!(self.who, Who::NbdkitFile) {
+        if matches!(self.who, Who::NbdkitFile | Who::Tgt) {
             let mut command = Command::new("dd");
             command.args(["oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
             command.arg("if=/dev/null").arg(format!("of={}", site.file().display()));
@@ -300,6 +332,12 @@ impl Server {
     /// # Errors
     /// Where it does not end in time; it is killed then.
     pub async fn stop(&mut self) -> Outcome<()> {
+        if let Some(tgt) = self.tgt {
+            // It has nothing to lose, and does not end when a service manager tells it to.
+            self.kill()?;
+            tgt.forget();
+            return Ok(());
+        }
         let Some(mut child) = self.child.take() else { return Ok(()) };
         kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
         for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
@@ -320,6 +358,7 @@ impl Drop for Server {
             // It may have ended long ago.
             let _ = child.kill();
             let _ = child.wait();
+            self.tgt.into_iter().for_each(Tgt::forget);
         }
     }
 }

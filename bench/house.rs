@@ -55,6 +55,7 @@ pub fn facts(programs: &std::path::Path) -> Vec<(&'static str, String)> {
         first("fio", &["--version"]),
         first("nbdkit", &["--version"]),
         first("qemu-nbd", &["--version"]),
+        format!("tgt {}", first("tgtd", &["--version"])),
     ];
     vec![
         ("date", first("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),

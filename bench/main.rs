@@ -17,7 +17,10 @@ mod entries;
 mod fio;
 mod growth;
 mod house;
+mod initiator;
+mod iscsi;
 mod lab;
+mod libiscsi;
 mod mail;
 mod marker;
 mod marks;
@@ -30,9 +33,11 @@ mod plot;
 mod raw;
 mod recovery;
 mod report;
+mod route;
 mod sections;
 mod settings;
 mod tally;
+mod tgt;
 mod values;
 
 use std::error::Error;
@@ -45,7 +50,6 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::Site;
-use crate::report::Report;
 use crate::settings::{Arguments, Question, Settings};
 
 /// What a step gives, or why there is nothing to give.
@@ -101,8 +105,12 @@ async fn answer(question: Question) -> Outcome<()> {
     let settings = question.settings().clone().completed();
     let programs = programs()?;
     let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&settings.dir)?;
-    let site =
-        Site { dir: dir.path().canonicalize()?, programs: programs.clone(), size: settings.size.0 };
+    let site = Site {
+        dir: dir.path().canonicalize()?,
+        programs: programs.clone(),
+        size: settings.size.0,
+        doors: &[],
+    };
     let findings = found(&question, &settings, &site).await?;
     if let Some(path) = &settings.json {
         std::fs::write(path, &findings.json)?;
@@ -124,9 +132,17 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
     Ok(match question {
         Question::Nbd(_) => {
             let measures = nbd::ask(settings, site.clone()).await?;
-            let report = Report::of(&measures);
+            let report = nbd::report(&measures);
             let complaints = if settings.smoke { check::complaints(&report) } else { Vec::new() };
-            Findings { complaints, ..Findings::of(&measures, "nbd", report.markdown())? }
+            Findings { complaints, ..Findings::of(&measures, "nbd", nbd::markdown(&report))? }
+        }
+        Question::Iscsi { client, .. } => {
+            let measured = iscsi::ask(settings, site.clone(), *client).await?;
+            let complaints = if settings.smoke { measured.complaints() } else { Vec::new() };
+            Findings {
+                complaints,
+                ..Findings::of(&measured, measured.section(), measured.markdown())?
+            }
         }
         Question::Marks(_) => {
             let figures = marks::ask(settings, site).await?;

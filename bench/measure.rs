@@ -14,6 +14,7 @@ use crate::fio;
 use crate::house::now;
 use crate::plan::Plan;
 use crate::raw;
+use crate::route::Route;
 use crate::tally::Tally;
 
 /// What one cell on one contender gave.
@@ -48,6 +49,9 @@ pub struct Measure {
     pub server_bytes: f64,
     /// The same by the disk's counter, where strangers count too.
     pub disk_bytes: f64,
+    /// Bytes that the server read from the disk for each byte that the client read: less than 1 where the
+    /// page cache answers.
+    pub bytes_read: f64,
     /// Write requests of the disk for each request of the client.
     pub disk_writes: f64,
     /// Flushes of the disk for each flush of the client, while the load ran.
@@ -60,6 +64,28 @@ pub struct Measure {
     pub strangers: f64,
     /// How long the server went on working afterwards, in seconds.
     pub settle_s: f64,
+}
+
+impl Measure {
+    /// One line while the run goes on.
+    pub fn line(&self, cell: &Cell) -> String {
+        format!(
+            "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} flushes {:4.2} ({:5.3} a request) strangers {:4.2} settled {:.1} s",
+            self.round,
+            self.cell,
+            self.who,
+            self.rate,
+            self.rate * f64::from(cell.len) / 1e6,
+            self.p99_us,
+            self.cpu_us,
+            self.cpu_after_us,
+            self.bytes,
+            self.disk_flushes,
+            self.flushes_done,
+            self.strangers,
+            self.settle_s,
+        )
+    }
 }
 
 /// How to measure.
@@ -82,12 +108,26 @@ const LOOK: Duration = Duration::from_millis(50);
 /// And is not waited for any longer than this.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 
+/// What is measured, as tables know it, and how to get at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The shape of the load.
+    pub cell: &'a Cell,
+    /// The round, counted from 0.
+    pub round: u32,
+    /// The name of the row.
+    pub row: &'static str,
+    /// The way to the disk.
+    pub route: &'a Route,
+}
+
 impl Method {
     /// Measures one cell of one round.
     ///
     /// # Errors
     /// Where the contender fails.
-    pub async fn measure(&self, cell: &Cell, server: &mut Server, round: u32) -> Outcome<Measure> {
+    pub async fn measure(&self, turn: &Turn<'_>, server: &mut Server) -> Outcome<Measure> {
+        let (cell, round) = (turn.cell, turn.round);
         let seed = u64::from(round) * 1000 + u64::from(cell.len) + cell.depth as u64;
         server.sync(&self.site)?;
         if cell.is_marked {
@@ -98,7 +138,7 @@ impl Method {
             Who::Raw if cell.is_grouped() => self.load_raw(cell, seed).await?,
             Who::Raw => self.raw(cell, seed)?,
             _ => {
-                let mut tally = self.load(cell, server, seed).await?;
+                let mut tally = self.load(turn, server, seed).await?;
                 let (p50_us, p99_us) = (tally.latency_us(0.5), tally.latency_us(0.99));
                 (tally, p50_us, p99_us)
             }
@@ -111,12 +151,7 @@ impl Method {
             server.unmark(&self.site)?;
         }
         let spent = Spent { loaded, settled };
-        Ok(Measure {
-            settle_s,
-            p50_us,
-            p99_us,
-            ..spent.per_request(cell, server.who, round, &tally)
-        })
+        Ok(Measure { settle_s, p50_us, p99_us, ..spent.per_request(turn, server.who, &tally) })
     }
 
     fn raw(&self, cell: &Cell, seed: u64) -> Outcome<(Tally, f64, f64)> {
@@ -137,16 +172,17 @@ impl Method {
         Ok((tally, p50_us, p99_us))
     }
 
-    async fn load(&self, cell: &Cell, server: &mut Server, seed: u64) -> Outcome<Tally> {
+    async fn load(&self, turn: &Turn<'_>, server: &mut Server, seed: u64) -> Outcome<Tally> {
+        let cell = turn.cell;
         let mut whole = Tally::default();
         let requests_max = (self.requests_max)(cell);
         while whole.elapsed < self.time && whole.requests < requests_max {
-            let mut client = server.connect().await?;
-            let mut plan = Plan::new(*cell, client.size, seed + whole.requests);
+            let mut client = turn.route.connect(server).await?;
+            let mut plan = Plan::new(*cell, client.size(), seed + whole.requests);
             let requests = plan.once().unwrap_or(u64::MAX).min(requests_max - whole.requests);
             let limit = Limit::time(self.time - whole.elapsed).requests(requests);
             whole.join(client.run(&mut plan, cell.depth, limit).await?);
-            client.disconnect().await?;
+            client.close().await?;
             // Every place was written once: the next mark makes them first writes again.
             if cell.is_marked && whole.elapsed < self.time && whole.requests < requests_max {
                 server.mark(&self.site).await?;
@@ -191,7 +227,7 @@ struct Spent {
 }
 
 impl Spent {
-    fn per_request(&self, cell: &Cell, who: Who, round: u32, tally: &Tally) -> Measure {
+    fn per_request(&self, turn: &Turn<'_>, who: Who, tally: &Tally) -> Measure {
         let per = |spent: u64, count: u64| {
             if count == 0 { 0.0 } else { spent as f64 / count as f64 }
         };
@@ -202,9 +238,9 @@ impl Spent {
         let server_bytes = per(settled.server_bytes_written, tally.bytes_written);
         let disk_bytes = per(settled.disk_bytes_written, tally.bytes_written);
         Measure {
-            round,
-            who: who.name(),
-            cell: cell.name,
+            round: turn.round,
+            who: turn.row,
+            cell: turn.cell.name,
             rate: tally.rate(),
             requests: tally.requests,
             bytes_written: tally.bytes_written,
@@ -216,6 +252,7 @@ impl Spent {
             bytes: if who == Who::Raw { disk_bytes } else { server_bytes.min(disk_bytes) },
             server_bytes,
             disk_bytes,
+            bytes_read: per(loaded.server_bytes_read, tally.bytes_read),
             disk_writes: per(settled.disk_writes, tally.requests),
             disk_flushes: per(loaded.disk_flushes, tally.flushes),
             flushes_asked: per(tally.flushes, tally.requests),

@@ -1,9 +1,14 @@
 //! The question: how fast is Tidemark over NBD, beside its peers, the bare disk and the bare protocol?
 
+use std::fmt::Write;
+
 use crate::cell::{CELLS, Cell};
 use crate::contender::{self, Server, Site, Who};
 use crate::counters::Counters;
-use crate::measure::{Measure, Method};
+use crate::measure::{Measure, Method, Turn};
+use crate::report::Report;
+use crate::route::Route;
+use crate::values::Values;
 use crate::{Outcome, Settings};
 
 /// Measures every cell on every contender, round by round. Contenders take turns within a cell, so that
@@ -29,10 +34,12 @@ pub async fn ask(settings: &Settings, site: Site) -> Outcome<Vec<Measure>> {
     for round in 0..settings.rounds {
         for cell in CELLS.iter().filter(|cell| settings.has_cell(cell.name)) {
             for server in servers.iter_mut().filter(|server| server.who.runs(cell)) {
-                let measured = method.measure(cell, server, round).await;
+                let row = server.who.name();
+                let turn = Turn { cell, round, row, route: &Route::Nbd };
+                let measured = method.measure(&turn, server).await;
                 let measure = measured
                     .map_err(|error| format!("{} at {}: {error}", server.who.name(), cell.name))?;
-                eprintln!("{}", line(cell, &measure));
+                eprintln!("{}", measure.line(cell));
                 measures.push(measure);
             }
         }
@@ -45,7 +52,7 @@ pub async fn ask(settings: &Settings, site: Site) -> Outcome<Vec<Measure>> {
 
 /// What one cell of a smoke test takes: enough that what a cell costs by itself, a mark or a checkpoint,
 /// is small beside what its requests cost.
-fn smoke_requests(cell: &Cell) -> u64 {
+pub fn smoke_requests(cell: &Cell) -> u64 {
     match (cell.depth, cell.len) {
         (1, _) => 1_000,
         (_, 4096) => 16_000,
@@ -53,21 +60,41 @@ fn smoke_requests(cell: &Cell) -> u64 {
     }
 }
 
-fn line(cell: &Cell, measure: &Measure) -> String {
-    format!(
-        "{} {:11} {:22} {:8.0}/s {:7.1} MB/s p99 {:6.0} us cpu {:5.1} {:5.1} us bytes {:4.2} flushes {:4.2} ({:5.3} a request) strangers {:4.2} settled {:.1} s",
-        measure.round,
-        measure.cell,
-        measure.who,
-        measure.rate,
-        measure.rate * f64::from(cell.len) / 1e6,
-        measure.p99_us,
-        measure.cpu_us,
-        measure.cpu_after_us,
-        measure.bytes,
-        measure.disk_flushes,
-        measure.flushes_done,
-        measure.strangers,
-        measure.settle_s,
-    )
+/// A report of what was measured.
+pub fn report(measures: &[Measure]) -> Report<'_> {
+    Report::of(measures, &Who::ALL.map(Who::name), CELLS)
+}
+
+/// Everything as Markdown.
+pub fn markdown(report: &Report<'_>) -> String {
+    let mut text = report.noise() + &goals(report);
+    let ratio = |values: Values| values.spread().map(|spread| spread.shown(2));
+    text += &report.table("Ratio to L", |who, cell| {
+        ratio(report.ratios(who, cell, |round| limit(report, cell, round)))
+    });
+    text += &report.table("Ratio to raw", |who, cell| {
+        ratio(report.ratios(who, cell, |round| report.rate(Who::Raw.name(), cell, round)))
+    });
+    text + &report.figures()
+}
+
+/// The rate that a contender is held against: the lower of the bare disk and the bare protocol.
+fn limit(report: &Report<'_>, cell: &Cell, round: u32) -> Option<f64> {
+    let raw = report.rate(Who::Raw.name(), cell, round)?;
+    Some(report.rate(Who::Null.name(), cell, round).map_or(raw, |null| null.min(raw)))
+}
+
+fn goals(report: &Report<'_>) -> String {
+    let mut text = String::from(
+        "\n### Against the goals\n\n| cell | asks | goal | tidemark | reached |\n|---|---|---|---|---|\n",
+    );
+    for cell in CELLS {
+        let tidemark = Who::Tidemark.name();
+        let ratios = report.ratios(tidemark, cell, |round| limit(report, cell, round));
+        let Some(ratio) = ratios.median() else { continue };
+        let reached = if ratio >= cell.goal { "yes" } else { "no" };
+        let (name, about, goal) = (cell.name, cell.about, cell.goal);
+        let _ = writeln!(text, "| {name} | {about} | {goal:.2} | {ratio:.2} | {reached} |");
+    }
+    text
 }

@@ -2,8 +2,10 @@
 //! alone.
 
 /// The names of sections in their order: questions, and of one question its parts.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 11] = [
     "nbd",
+    "iscsi",
+    "iscsi, through libiscsi",
     "marks",
     "busy",
     "curves: size",

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base::size::ByteSize;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Measures Tidemark beside its peers
 #[derive(Parser)]
@@ -20,6 +21,14 @@ pub struct Arguments {
 pub enum Question {
     /// Speed over NBD beside peers, the bare disk and the bare protocol
     Nbd(Settings),
+    /// Speed over iSCSI beside tgt, the bare disk and the bare protocol
+    Iscsi {
+        #[command(flatten)]
+        settings: Settings,
+        /// Whose initiator sends the load
+        #[arg(long, value_enum, default_value_t = Initiator::Own, conflicts_with = "smoke")]
+        client: Initiator,
+    },
     /// What a mark costs under load, what many marks cost, and what becomes of a deleted one
     Marks(Settings),
     /// What is left of the foreground while marks, a view and a scrub go on beside it
@@ -53,11 +62,21 @@ impl Question {
     pub fn settings(&self) -> &Settings {
         match self {
             Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
+            Self::Iscsi { settings, .. } => settings,
             Self::Busy { settings, .. } => settings,
             Self::Curves { settings, .. } => settings,
             Self::Memory { settings, .. } => settings,
         }
     }
+}
+
+/// An initiator of iSCSI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ValueEnum)]
+pub enum Initiator {
+    /// The bench's own.
+    Own,
+    /// One that uses libiscsi; without checksums and many sessions
+    Libiscsi,
 }
 
 /// How to measure.

@@ -107,6 +107,7 @@ stage_nbd() { with_programs tests/peers/nbd/run.sh; }
 about_bench() { echo "every cell of the bench once, judged by what must hold on any machine"; }
 stage_bench() {
     with_programs target/release/bench nbd --smoke
+    with_programs target/release/bench iscsi --smoke
 }
 
 about_tour() { echo "the README's tour, as written"; }
