@@ -72,6 +72,8 @@ class Session:
         self._keys = {"MaxRecvDataSegmentLength": "8192", "MaxBurstLength": "262144", "FirstBurstLength": "65536"}
         self._keys["ImmediateData"] = "Yes"
         self.size = self.block_len = None
+        self.attentions = []
+        """The codes of the unit attentions that were told so far."""
         try:
             self._log_in(target, initiator, chap)
         except BaseException:
@@ -243,6 +245,7 @@ class Session:
         status = head[3]
         key, code = pdu.sense_code(sense)
         if status == CHECK_CONDITION and key == UNIT_ATTENTION and task.retries < RETRIES_MAX:
+            self.attentions.append(code)
             task.retries += 1
             self._submit(task, may_wait=False)
             return None

@@ -22,6 +22,8 @@ for tool in "${ISCSI_TEST_CU:-iscsi-test-cu}" iscsi-ls iscsi-inq iscsi-readcapac
 done
 # shellcheck source=tests/peers/iscsi/peer-tidemark.sh
 source "$here/peer-$peer.sh"
+# shellcheck source=tests/peers/iscsi/clients.sh
+source "$here/clients.sh"
 lun_shift=${lun_shift:-0}
 failures=0
 
@@ -30,12 +32,12 @@ judge() {
   local name=$1 status=0
   shift
   "$@" >"$scratch/$name.out" 2>&1 || status=$?
-  grep -vE '^(ok|passed)' "$scratch/$name.out" || true
+  grep -vE '^(ok|passed|result)' "$scratch/$name.out" || true
   echo "result: $name: $(tail -n 1 "$scratch/$name.out")"
   [ $status = 0 ] || failures=$((failures + 1))
 }
 
-suite() {
+suite_part() {
   local plain secret first=$((0 + lun_shift)) password=a-secret-of-16-b
   disk_new suite 256M
   disk_new protected 256M
@@ -58,11 +60,8 @@ suite() {
     --chap-base64 "iscsi://0bTWlkZQ==%$password@$secret" --logs "$scratch/suite" "$@"
 }
 
-# shellcheck source=tests/peers/iscsi/clients.sh
-clients() { source "$here/clients.sh"; }
-
 peer_start
-for part in "${parts[@]}"; do "$part" "$@"; done
+for part in "${parts[@]}"; do "${part}_part" "$@"; done
 if ! peer_is_well; then failures=$((failures + 1)); fi
 echo "result: $failures of the judges found something"
 [ $failures = 0 ]

@@ -1,7 +1,9 @@
 """Sessions that write, read and flush at random until the daemon is gone or they are told to stop."""
 
 import random
+import socket
 import threading
+import time
 
 from history import BLOCK, SECTOR, Wrong, difference
 from session import Refused
@@ -33,6 +35,17 @@ class Load:
         """Sends nothing more; what is in flight is still answered."""
         self._is_stopping.set()
         self._slots.release()
+
+    def finish(self):
+        """Sends nothing more, waits for the answers to what was sent, and hangs up."""
+        self.stop()
+        sender, receiver = self._threads
+        sender.join()
+        while self._requests and receiver.is_alive():
+            time.sleep(0.002)
+        self._session.socket.shutdown(socket.SHUT_RDWR)
+        receiver.join()
+        self._session.socket.close()
 
     def join(self):
         """Waits for the end, which comes with the daemon's."""

@@ -276,9 +276,8 @@ def main():
         else:
             print(f"kept {scratch}")
     told = ", ".join(f"{count} {what}" for what, count in oracle.counts.items())
-    print(
-        f"result: {arguments.door}, seed {arguments.seed}: {number} rounds in {time.monotonic() - started_s:.0f} s: {told}"
-    )
+    run = f"{arguments.door}, seed {arguments.seed}: {number} rounds in {time.monotonic() - started_s:.0f} s"
+    print(f"result: {run}: {told}")
     return 0 if is_good else 1
 
 
