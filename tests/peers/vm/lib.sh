@@ -118,7 +118,7 @@ iscsi_up() {
 # What discovery would write down, for the portal as it is seen from here. The interface `second` is another initiator.
 # iscsi_node IQN PORT [INTERFACE]
 iscsi_node() {
-  iscsiadm -m node -o new -T "$1" -p "$HOST:$2,1" -I "${3:-default}" &&
+  iscsiadm -m node -o new -T "$1" -p "$HOST:$2" -I "${3:-default}" &&
     iscsi_set "$1" "$2" node.session.timeo.replacement_timeout "${REPLACEMENT_TIMEOUT:-120}" &&
     iscsi_set "$1" "$2" node.startup manual
 }

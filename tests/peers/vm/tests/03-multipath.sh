@@ -35,13 +35,13 @@ paths_say() { multipathd show paths raw format "$1"; }
 serial_of() { sg_vpd -p sn -q "$1"; }
 have_one_serial() { [ -n "$(serial_of "$a")" ] && [ "$(serial_of "$a")" = "$(serial_of "$b")" ]; }
 map_is_there() {
-  name=$(paths_say '%d %m' | awk -v disk="${a##*/}" '$1 == disk { print $2 }')
-  [ -n "$name" ] && [ "$name" != "[orphan]" ] && [ -b "/dev/mapper/$name" ]
+  map=$(paths_say '%d %m' | awk -v disk="${a##*/}" '$1 == disk { print $2 }')
+  [ -n "$map" ] && [ "$map" != "[orphan]" ] && [ -b "/dev/mapper/$map" ]
 }
-map_has_both() { [ "$(dmsetup table "$name" | grep -oE ' 8:[0-9]+' | sort -u | wc -l)" = 2 ]; }
+map_has_both() { [ "$(dmsetup table "$map" | grep -oE ' 8:[0-9]+' | sort -u | wc -l)" = 2 ]; }
 active_is() { [ "$(paths_say '%d %t' | grep -E "^(${a##*/}|${b##*/}) " | grep -c ' active')" = "$1" ]; }
 written() { awk '{ print $7 }' "/sys/block/$1/stat"; }
-map_block() { dmsetup info -c --noheadings -o blkdevname "$name"; }
+map_block() { dmsetup info -c --noheadings -o blkdevname "$map"; }
 # moves [DISK]: whether something is written, to the map or through one of its paths.
 moves() {
   local block before
@@ -51,7 +51,7 @@ moves() {
   [ "$(written "${block##*/}")" -gt "$before" ]
 }
 load() {
-  fio_verify multipath "$1" --filename="/dev/mapper/$name" --bs=4k --iodepth=8 --rate_iops=,250 --eta=never \
+  fio_verify multipath "$1" --filename="/dev/mapper/$map" --bs=4k --iodepth=8 --rate_iops=,250 --eta=never \
     >/tmp/fio.load 2>&1 &
   load=$!
 }
@@ -109,7 +109,7 @@ alua() {
   t "fio ended well, every block verified" load_ended_well
 }
 [ -z "${ALUA:-}" ] || alua
-t "remove the map" sh -c "multipathd del map $name || dmsetup remove --retry $name"
+t "remove the map" sh -c "multipathd del map $map || dmsetup remove --retry $map"
 kill $daemon
 wait $daemon 2>/dev/null
 t "logout" iscsiadm -m node -u
