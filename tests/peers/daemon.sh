@@ -28,6 +28,9 @@ clean_up() {
   done
   for daemon in ${daemons[@]+"${daemons[@]}"}; do kill "$daemon" 2>/dev/null || true; done
   for daemon in ${daemons[@]+"${daemons[@]}"}; do wait "$daemon" 2>/dev/null || true; done
+  for file in "$scratch"/*.pid; do
+    [ ! -e "$file" ] || timeout 30 tail -s 0.1 --pid="$(cat "$file")" -f /dev/null || true
+  done
   if [ "${KEEP:-}" = 1 ]; then echo "note: kept $scratch"; else rm -rf "$scratch"; fi
 }
 trap clean_up EXIT
