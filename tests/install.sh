@@ -13,6 +13,8 @@ packages=(
   build-essential git openssl python3 python3-venv
   # clients and peers of the NBD suite
   qemu-utils libnbd-bin python3-libnbd nbdkit fio
+  # initiators and the suite of tests of the iSCSI suite
+  libiscsi-bin
   # attachment and file systems
   fuse3 e2fsprogs xfsprogs btrfs-progs kmod
   # the guest of tests/peers/vm
@@ -20,7 +22,8 @@ packages=(
   # the mail test
   dovecot-core dovecot-imapd dovecot-lmtpd
 )
-emulator=qemu-system-x86
+# What must be of the version of qemu-utils: the emulator, and qemu-img's iSCSI driver.
+beside_utils=(qemu-system-x86 qemu-block-extra)
 backports=bookworm-backports
 
 say() { echo "install.sh: $*"; }
@@ -50,23 +53,23 @@ install() {
   apt install --no-install-recommends "$@"
 }
 
-# The emulator must be of the version of qemu-utils (each conflicts with the other's older parts). Where qemu-utils came
-# from backports, and that source is configured no more, it is consulted for this one command only.
-install_emulator() {
-  local utils candidate
+# A package that must be of the version of qemu-utils (each conflicts with the other's older parts). Where qemu-utils
+# came from backports, and that source is configured no more, it is consulted for this one command only.
+install_beside_utils() {
+  local package=$1 utils candidate
   utils=$(version_installed qemu-utils || true)
-  candidate=$(version_candidate "$emulator")
+  candidate=$(version_candidate "$package")
   if [ -z "$utils" ] || { [ -n "$candidate" ] && dpkg --compare-versions "$utils" le "$candidate"; }; then
-    install qemu-utils "$emulator"
-  elif LC_ALL=C apt-cache madison "$emulator" | awk '{ print $3 }' | grep -Fqx "$utils"; then
-    install -t "$backports" "$emulator=$utils"
-  elif install_emulator_from_backports "$utils"; then
-    say "$emulator $utils came from $backports, as qemu-utils did"
+    install qemu-utils "$package"
+  elif LC_ALL=C apt-cache madison "$package" | awk '{ print $3 }' | grep -Fqx "$utils"; then
+    install -t "$backports" "$package=$utils"
+  elif install_from_backports "$package=$utils"; then
+    say "$package $utils came from $backports, as qemu-utils did"
   elif [ -n "$candidate" ]; then
-    say "qemu-utils $utils has no emulator beside it: going back to version $candidate of both"
-    install --allow-downgrades "qemu-utils=$(version_candidate_below "$utils")" "$emulator=$candidate"
+    say "qemu-utils $utils has no $package beside it: going back to version $candidate of both"
+    install --allow-downgrades "qemu-utils=$(version_candidate_below "$utils")" "$package=$candidate"
   else
-    say "no source has the package $emulator"
+    say "no source has the package $package"
     return 1
   fi
 }
@@ -81,8 +84,9 @@ version_candidate_below() {
   done
 }
 
-install_emulator_from_backports() {
+install_from_backports() {
   local lists=$scratch/lists sources=$scratch/sources options
+  rm -rf "$lists" "$sources" "$scratch/only"
   mkdir "$lists" "$sources" "$scratch/only"
   cp -a /var/lib/apt/lists/. "$lists/"
   cp -a /etc/apt/sources.list.d/. "$sources/" 2>/dev/null || true
@@ -92,17 +96,17 @@ install_emulator_from_backports() {
   apt "${options[@]}" -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$scratch/only" \
     -o APT::Get::List-Cleanup=0 -o APT::Sandbox::User=root update || return 1
   install "${options[@]}" -o "Dir::Etc::sourceparts=$sources" -o APT::Sandbox::User=root \
-    -t "$backports" "$emulator=$1"
+    -t "$backports" "$1"
 }
 
 if [ "${1:-}" = --list ]; then
-  printf '%s\n' "${packages[@]}" "$emulator"
+  printf '%s\n' "${packages[@]}" "${beside_utils[@]}"
   exit 0
 fi
-command -v dpkg-query >/dev/null || { say "SKIPPED: no dpkg here; needed are: ${packages[*]} $emulator" >&2; exit 0; }
+command -v dpkg-query >/dev/null || { say "SKIPPED: no dpkg here; needed are: ${packages[*]} ${beside_utils[*]}" >&2; exit 0; }
 
 missing=()
-for package in "${packages[@]}" "$emulator"; do
+for package in "${packages[@]}" "${beside_utils[@]}"; do
   is_installed "$package" || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
@@ -126,9 +130,11 @@ trap '"${as_root[@]}" rm -rf "$scratch"' EXIT
 say "missing: ${missing[*]}"
 apt update || say "apt-get update failed: going on with the package lists that are there" >&2
 plain=()
-for package in "${missing[@]}"; do
-  [ "$package" = "$emulator" ] || plain+=("$package")
+for package in "${packages[@]}"; do
+  is_installed "$package" || plain+=("$package")
 done
 [ ${#plain[@]} -eq 0 ] || install "${plain[@]}"
-is_installed "$emulator" || install_emulator
+for package in "${beside_utils[@]}"; do
+  is_installed "$package" || install_beside_utils "$package"
+done
 say "installed: ${missing[*]}"

@@ -8,7 +8,7 @@
 # The status of a stage that cannot run on this machine.
 SKIPPED=77
 
-STAGES=(tools format scripts lint build test doc fuzz crash nbd tour bench mail vm kill)
+STAGES=(tools format scripts lint build test doc fuzz crash nbd iscsi tour bench mail vm kill)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
 NAMED_STAGES=(deny)
 # What `--quick` leaves out.
@@ -99,10 +99,16 @@ stage_crash() {
 }
 
 about_kill() { echo "SIGKILL of the daemon under load, an outside oracle decides"; }
-stage_kill() { with_programs tests/peers/kill/run.sh --rounds "$(by_mode 50 2000)"; }
+stage_kill() {
+    with_programs tests/peers/kill/run.sh --door nbd --rounds "$(by_mode 50 2000)"
+    with_programs tests/peers/kill/run.sh --door iscsi --rounds "$(by_mode 20 2000)"
+}
 
 about_nbd() { echo "the NBD server against its protocol and other people's clients"; }
 stage_nbd() { with_programs tests/peers/nbd/run.sh; }
+
+about_iscsi() { echo "the iSCSI target against libiscsi's tests, other initiators and a hostile crowd"; }
+stage_iscsi() { with_programs tests/peers/iscsi/run.sh; }
 
 about_bench() { echo "every cell of the bench once, judged by what must hold on any machine"; }
 stage_bench() {
@@ -119,5 +125,5 @@ stage_fuzz() { tests/fuzz/run --seconds "$(by_mode 60 3600)"; }
 about_mail() { echo "real mail on ext4 and XFS: marked, damaged, recovered"; }
 stage_mail() { with_programs tests/mail/run.sh; }
 
-about_vm() { echo "Linux's own NBD client in a virtual machine"; }
+about_vm() { echo "Linux's own NBD client and iSCSI initiator in a virtual machine"; }
 stage_vm() { with_programs tests/peers/vm/run.sh; }

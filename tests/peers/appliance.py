@@ -1,9 +1,10 @@
 """A real daemon in a scratch state directory, for the suites that are written in Python.
 
-It starts the programs as anybody would: `tidemarkd --state DIR --nbd ...`, `tidemark --state DIR COMMAND`. Nothing here
-knows anything else of the project.
+It starts the programs as anybody would: `tidemarkd --state DIR --nbd ... --iscsi ...`, `tidemark --state DIR COMMAND`.
+Nothing here knows anything else of the project.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -35,6 +36,13 @@ def program(name):
     return str(path)
 
 
+@functools.cache
+def has_iscsi_door():
+    """Whether the daemon knows iSCSI."""
+    told = subprocess.run([program("tidemarkd"), "--help"], capture_output=True, text=True)
+    return "--iscsi" in told.stdout
+
+
 def free_port():
     """A TCP port of this host's loopback that nobody uses now."""
     with socket.socket() as probe:
@@ -48,6 +56,7 @@ class Appliance:
     def __init__(self, state, nbd_socket=None):
         self.state = pathlib.Path(state)
         self.nbd_socket = nbd_socket
+        self.iscsi_port = free_port()
         self.log_path = self.state.with_name(self.state.name + ".log")
         self.daemon = None
 
@@ -56,11 +65,15 @@ class Appliance:
         door = f"unix:{self.nbd_socket}" if self.nbd_socket else f"127.0.0.1:{free_port()}"
         with open(self.log_path, "ab") as log:
             self.daemon = subprocess.Popen(
-                [program("tidemarkd"), "--state", str(self.state), "--nbd", door],
+                [program("tidemarkd"), "--state", str(self.state), "--nbd", door, *self._iscsi_door()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+
+    def _iscsi_door(self):
+        """The arguments for the iSCSI door, which is on the same port at each start."""
+        return ["--iscsi", f"127.0.0.1:{self.iscsi_port}"] if has_iscsi_door() else []
 
     def start(self):
         """Starts the daemon and waits until it says that it is ready."""

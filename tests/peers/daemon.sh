@@ -1,8 +1,8 @@
 # Sourced by the suites: starts real daemons in scratch state directories, and ends them whatever happens.
 #
 #   scratch                      a folder of this run, removed at the end (kept, and named, when KEEP=1)
-#   daemon_start NAME [ARG...]   tidemarkd on the state directory $scratch/NAME, with an NBD door on a free port of
-#                                127.0.0.1, which it leaves in the variable `port`
+#   daemon_start NAME [ARG...]   tidemarkd on the state directory $scratch/NAME, with an NBD door and an iSCSI door on
+#                                free ports of 127.0.0.1, which it leaves in the variables `port` and `iscsi_port`
 #   tidemark NAME COMMAND...     the command line on that state directory
 #   at_end COMMAND               a command to run before the daemons are ended (may be given again)
 #
@@ -20,10 +20,17 @@ end_commands=()
 at_end() { end_commands=("$1" ${end_commands[@]+"${end_commands[@]}"}); }
 
 clean_up() {
-  local command daemon
+  local command daemon file
   for command in ${end_commands[@]+"${end_commands[@]}"}; do $command || true; done
+  # One that was started again is no child of this shell.
+  for file in "$scratch"/*.pid; do
+    [ ! -e "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
+  done
   for daemon in ${daemons[@]+"${daemons[@]}"}; do kill "$daemon" 2>/dev/null || true; done
   for daemon in ${daemons[@]+"${daemons[@]}"}; do wait "$daemon" 2>/dev/null || true; done
+  for file in "$scratch"/*.pid; do
+    [ ! -e "$file" ] || timeout 30 tail -s 0.1 --pid="$(cat "$file")" -f /dev/null || true
+  done
   if [ "${KEEP:-}" = 1 ]; then echo "note: kept $scratch"; else rm -rf "$scratch"; fi
 }
 trap clean_up EXIT
@@ -40,13 +47,20 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+has_iscsi_door() { "$programs/tidemarkd" --help | grep -q -- --iscsi; }
+
 daemon_start() {
   local name=$1 ready stdout
   shift
   port=$(free_port)
-  exec {stdout}< <(exec "$programs/tidemarkd" --state "$scratch/$name" --nbd "127.0.0.1:$port" "$@" \
-    2>"$scratch/$name.log")
+  iscsi_port=$(free_port)
+  set -- "$programs/tidemarkd" --state "$scratch/$name" --nbd "127.0.0.1:$port" "$@"
+  if has_iscsi_door; then set -- "$@" --iscsi "127.0.0.1:$iscsi_port"; fi
+  exec {stdout}< <(exec "$@" 2>"$scratch/$name.log")
   daemons+=($!)
+  # What restart.sh needs to know.
+  echo $! >"$scratch/$name.pid"
+  printf '%s\0' "$@" >"$scratch/$name.command"
   if ! read -r -t 60 ready <&"$stdout"; then
     echo "tidemarkd did not become ready; the end of its log:" >&2
     tail -n 20 "$scratch/$name.log" >&2
@@ -57,9 +71,9 @@ daemon_start() {
 
 # all_alive: whether every daemon that was started still runs; the log's end otherwise.
 all_alive() {
-  local daemon
-  for daemon in "${daemons[@]}"; do
-    kill -0 "$daemon" 2>/dev/null && continue
+  local file
+  for file in "$scratch"/*.pid; do
+    kill -0 "$(cat "$file")" 2>/dev/null && continue
     echo "not ok - a daemon ended by itself:"
     tail -n 20 "$scratch"/*.log
     return 1

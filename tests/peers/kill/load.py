@@ -1,10 +1,12 @@
 """Sessions that write, read and flush at random until the daemon is gone or they are told to stop."""
 
 import random
+import socket
 import threading
+import time
 
-import nbd_client
 from history import BLOCK, SECTOR, Wrong, difference
+from session import Refused
 
 DEPTH = 16
 READ_SHARE, ZEROES_SHARE, FLUSH_SHARE = 0.15, 0.05, 0.02
@@ -15,8 +17,8 @@ LENGTHS = (SECTOR, BLOCK, BLOCK, BLOCK, 2 * BLOCK, 16 << 10, 64 << 10, 128 << 10
 class Load:
     """One session on one disk: a thread that sends and a thread that takes answers."""
 
-    def __init__(self, path, disk, history, seed):
-        self._session = nbd_client.Session(path, disk)
+    def __init__(self, session, disk, history, seed):
+        self._session = session
         self._disk, self._history, self._chance = disk, history, random.Random(seed)
         self._slots = threading.Semaphore(DEPTH)
         self._requests, self._cookie = {}, 0
@@ -34,6 +36,17 @@ class Load:
         self._is_stopping.set()
         self._slots.release()
 
+    def finish(self):
+        """Sends nothing more, waits for the answers to what was sent, and hangs up."""
+        self.stop()
+        sender, receiver = self._threads
+        sender.join()
+        while self._requests and receiver.is_alive():
+            time.sleep(0.002)
+        self._session.socket.shutdown(socket.SHUT_RDWR)
+        receiver.join()
+        self._session.socket.close()
+
     def join(self):
         """Waits for the end, which comes with the daemon's."""
         for thread in self._threads:
@@ -45,7 +58,7 @@ class Load:
             work()
         except (EOFError, OSError):
             self.stop()
-        except (Wrong, nbd_client.Refused) as error:
+        except (Wrong, Refused) as error:
             self.failures.append(str(error))
             self.stop()
 
@@ -54,55 +67,51 @@ class Load:
             self._slots.acquire()
             if self._is_stopping.is_set():
                 return
-            request = self._choose()
-            if request is None:
+            if not self._send_one():
                 self._slots.release()
-                continue
-            command, offset, length, payload, flags = request
-            self._session.send(command, self._cookie, offset, length, payload, flags)
 
-    def _choose(self):
-        """The next request, entered under its cookie; None if its blocks are taken."""
-        chance, kind = self._chance, self._chance.random()
+    def _send_one(self):
+        """Sends a request, entered under its cookie; not if its blocks are taken."""
+        session, chance, kind = self._session, self._chance, self._chance.random()
         self._cookie += 1
         if kind < FLUSH_SHARE:
             self._requests[self._cookie] = None
-            return nbd_client.FLUSH, 0, 0, b"", 0
+            session.flush(self._cookie)
+            return True
         length = chance.choice(LENGTHS)
         unit = SECTOR if length == SECTOR else BLOCK
-        offset = chance.randrange(0, (self._session.size - length) // unit + 1) * unit
+        offset = chance.randrange(0, (session.size - length) // unit + 1) * unit
         if kind < FLUSH_SHARE + READ_SHARE:
             expected = self._history.begin_read(self._disk, offset, length)
             if expected is None:
-                return None
+                return False
             self._requests[self._cookie] = (offset, expected)
-            return nbd_client.READ, offset, length, b"", 0
+            session.read(self._cookie, offset, length)
+            return True
         is_zeroes = kind < FLUSH_SHARE + READ_SHARE + ZEROES_SHARE
         write = self._history.issue(self._disk, offset, length, is_zeroes)
         if write is None:
-            return None
+            return False
         self._requests[self._cookie] = write
-        flags = nbd_client.FUA if chance.random() < FUA_SHARE else 0
         if is_zeroes:
-            if chance.random() < 0.5:
-                flags |= nbd_client.NO_HOLE
-            return nbd_client.WRITE_ZEROES, offset, length, b"", flags
-        return nbd_client.WRITE, offset, length, write.data, flags
+            session.zero(self._cookie, offset, length, may_unmap=chance.random() < 0.5)
+        else:
+            session.write(self._cookie, offset, write.data, is_durable=chance.random() < FUA_SHARE)
+        return True
 
     def _receive(self):
         while True:
-            cookie, error = self._session.receive_reply()
-            request = self._requests.pop(cookie)
-            if error:
+            reply = self._session.receive_reply()
+            request = self._requests.pop(reply.cookie)
+            if reply.error:
                 # An answer that the daemon is going away is none; anything else is a failure.
-                if error != nbd_client.ESHUTDOWN:
-                    raise Wrong(f"{self._disk}: a request failed with error {error}")
+                if not reply.is_ending:
+                    raise Wrong(f"{self._disk}: a request failed: {reply.error}")
             elif isinstance(request, tuple):
                 offset, expected = request
-                content = self._session.receive(len(expected))
-                if content != expected:
+                if reply.data != expected:
                     what = f"{self._disk}: a read of {len(expected)} bytes at {offset} under load"
-                    raise Wrong(f"{what}: {difference(expected, content, offset)}")
+                    raise Wrong(f"{what}: {difference(expected, reply.data, offset)}")
                 self._history.end_read(self._disk, offset, len(expected))
             elif request is not None:
                 self._history.answer(request)

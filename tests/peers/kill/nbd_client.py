@@ -1,7 +1,10 @@
 """A small NBD client over a Unix socket: fixed newstyle, simple replies, as many requests in flight as one likes."""
 
+import errno
 import socket
 import struct
+
+from session import Refused, Reply, receive_exactly
 
 MAGIC_OPTION = 0x49484156454F5054
 MAGIC_OPTION_REPLY = 0x3E889045565A9
@@ -12,14 +15,9 @@ REPLY_ACK, REPLY_SERVER, REPLY_INFO = 1, 2, 3
 INFO_EXPORT = 0
 READ, WRITE, DISC, FLUSH, WRITE_ZEROES = 0, 1, 2, 3, 6
 FUA, NO_HOLE = 1, 2
-ESHUTDOWN = 108
 REPLY_LEN = 16
 READ_BYTES_MAX = 1 << 20
 TIMEOUT_S = 60
-
-
-class Refused(Exception):
-    """The server answered with an error."""
 
 
 class Session:
@@ -29,9 +27,11 @@ class Session:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(TIMEOUT_S)
         self.socket.connect(str(path))
-        flags = struct.unpack(">QQH", self.receive(18))[2]
+        flags = struct.unpack(">QQH", receive_exactly(self.socket, 18))[2]
         self.socket.sendall(struct.pack(">I", flags & 3))
         self.size = None
+        self._lengths = {}
+        """Of the reads in flight, by cookie."""
         if export is not None:
             self._go(export)
 
@@ -57,56 +57,64 @@ class Session:
 
     def _replies(self, subject):
         while True:
-            magic, _, kind, length = struct.unpack(">QIII", self.receive(20))
+            magic, _, kind, length = struct.unpack(">QIII", receive_exactly(self.socket, 20))
             if magic != MAGIC_OPTION_REPLY:
                 raise Refused(f"{subject}: an option reply begins with {magic:#x}")
-            data = self.receive(length)
+            data = receive_exactly(self.socket, length)
             if kind & 0x80000000:
                 raise Refused(f"{subject}: {kind:#x} {data.decode(errors='replace')}")
             if kind == REPLY_ACK:
                 return
             yield kind, data
 
-    def receive(self, count):
-        """Exactly that many bytes; EOFError if the server ended before."""
-        data = bytearray(count)
-        view, filled = memoryview(data), 0
-        while filled < count:
-            part = self.socket.recv_into(view[filled:])
-            if part == 0:
-                raise EOFError
-            filled += part
-        return data
+    def read(self, cookie, offset, length):
+        """Sends a read."""
+        self._lengths[cookie] = length
+        self._send(READ, cookie, offset, length)
 
-    def send(self, command, cookie, offset, length, payload=b"", flags=0):
-        """Sends one request."""
+    def write(self, cookie, offset, data, is_durable=False):
+        """Sends a write, with FUA if it must be durable when it is answered."""
+        self._send(WRITE, cookie, offset, len(data), data, FUA if is_durable else 0)
+
+    def zero(self, cookie, offset, length, may_unmap=True):
+        """Sends a request to write zeroes."""
+        self._send(WRITE_ZEROES, cookie, offset, length, flags=0 if may_unmap else NO_HOLE)
+
+    def flush(self, cookie):
+        """Sends a flush."""
+        self._send(FLUSH, cookie, 0, 0)
+
+    def _send(self, command, cookie, offset, length, payload=b"", flags=0):
         header = struct.pack(">IHHQQI", MAGIC_REQUEST, flags, command, cookie, offset, length)
         self.socket.sendall(header + payload)
 
     def receive_reply(self):
-        """The next reply: (cookie, error); a read's data follows and is the caller's to receive."""
-        magic, error, cookie = struct.unpack(">IIQ", self.receive(REPLY_LEN))
+        """The answer to one of the requests in flight; EOFError at the session's end."""
+        magic, error, cookie = struct.unpack(">IIQ", receive_exactly(self.socket, REPLY_LEN))
         if magic != MAGIC_REPLY:
             raise Refused(f"a reply begins with {magic:#x}")
-        return cookie, error
+        length = self._lengths.pop(cookie, 0)
+        if error:
+            return Reply(cookie, error=f"error {error}", is_ending=error == errno.ESHUTDOWN)
+        return Reply(cookie, receive_exactly(self.socket, length))
 
     def read_all(self):
         """The whole content; nothing else may be in flight."""
         content = bytearray()
         while len(content) < self.size:
             length = min(READ_BYTES_MAX, self.size - len(content))
-            self.send(READ, 1, len(content), length)
-            _, error = self.receive_reply()
-            if error:
-                raise Refused(f"a read at {len(content)} failed with error {error}")
-            content += self.receive(length)
+            self.read(1, len(content), length)
+            reply = self.receive_reply()
+            if reply.error:
+                raise Refused(f"a read at {len(content)} failed: {reply.error}")
+            content += reply.data
         return bytes(content)
 
     def close(self):
         """Ends the session, in an orderly way where it is in transmission."""
         try:
             if self.size is not None:
-                self.send(DISC, 0, 0, 0)
+                self._send(DISC, 0, 0, 0)
         except OSError:
             pass
         self.socket.close()

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Kills a real daemon under load, again and again, and judges what it holds afterwards.
 
-usage: oracle.py [--rounds N] [--seed N] [--size MIB] [--keep]
+usage: oracle.py [--door nbd|iscsi] [--rounds N] [--seed N] [--size MIB] [--keep]
 
-Each round: sessions write, read and flush on two volumes and a view, while marks and views come and go through the
-command line; then SIGKILL, at a random moment or within a command; sometimes again during recovery, sometimes SIGTERM
-instead. After the restart everything that was answered must be there: each write, each mark with the content of one
-instant, each view; nothing that was removed may be back, and of what was under way only a whole or nothing.
+Each round: sessions on that door write, read and flush on two volumes and a view, while marks and views come and go
+through the command line; then SIGKILL, at a random moment or within a command; sometimes again during recovery,
+sometimes SIGTERM instead. After the restart everything that was answered must be there: each write, each mark with the
+content of one instant, each view; nothing that was removed may be back, and of what was under way only a whole or
+nothing.
 
 The seed is printed; it decides what is asked, the machine decides when.
 """
@@ -26,8 +27,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import nbd_client
 from administrator import REFUSED, Administrator, Books
 from appliance import Appliance, CommandFailed
+from doors import DOORS
 from history import History, Wrong
 from load import Load
+from session import Refused
 
 VOLUMES = ("alpha", "beta")
 SESSIONS_PER_VOLUME = 2
@@ -44,12 +47,13 @@ OWN_MARK = re.compile(r"@m[0-9a-f]{12}$")
 class Oracle:
     """The daemon, the load, and the books about both."""
 
-    def __init__(self, scratch, seed, size):
+    def __init__(self, scratch, door, seed, size):
         self.chance = random.Random(seed)
         self.socket = scratch / "nbd"
         self.appliance = Appliance(scratch / "state", nbd_socket=self.socket)
         self.appliance.state.mkdir(mode=0o700)
         (self.appliance.state / "tidemark.toml").write_text(f'[pool]\njournal_size = "{JOURNAL_SIZE}"\n')
+        self.door = DOORS[door](self.appliance)
         self.history, self.books = History(), Books()
         self.size = size
         self.counts = dict.fromkeys(
@@ -62,6 +66,7 @@ class Oracle:
         for name in VOLUMES:
             self.appliance.run("volume", "create", name, "--size", f"{self.size >> 20}M")
             self.history.add(name, bytes(self.size))
+        self.door.open(VOLUMES)
 
     def round(self, number):
         """One load, one end, one judgement."""
@@ -80,7 +85,8 @@ class Oracle:
         disks = [name for name in VOLUMES for _ in range(SESSIONS_PER_VOLUME)]
         if books.loaded_view:
             disks.append(f"view/{books.loaded_view}")
-        loads = [Load(self.socket, disk, self.history, chance.getrandbits(64)) for disk in disks]
+        self.door.serve(f"view/{books.loaded_view}" if books.loaded_view else None)
+        loads = [Load(self.door.session(disk), disk, self.history, chance.getrandbits(64)) for disk in disks]
         administrator = Administrator(self.appliance, self.history, books, list(VOLUMES), chance.getrandbits(64))
         time.sleep(chance.uniform(ROUND_S_MIN, ROUND_S_MAX))
         if chance.random() < AIMED_SHARE:
@@ -137,7 +143,7 @@ class Oracle:
         exports = set(nbd_client.list_exports(self.socket))
         self.judge_existence(exports)
         for name in VOLUMES:
-            self.history.settle(name, nbd_client.read_export(self.socket, name))
+            self.history.settle(name, self.door.content(name))
         self.judge_marks(everything)
         self.judge_views()
         self.remove_marks_of_rollbacks(exports)
@@ -210,7 +216,7 @@ class Oracle:
         """New views hold their mark's content; the others what was answered."""
         for name, (disk, mark) in self.books.views.items():
             export = f"view/{name}"
-            content = nbd_client.read_export(self.socket, export)
+            content = self.door.content(export)
             if export in self.history.disks:
                 self.history.settle(export, content)
             else:
@@ -238,6 +244,7 @@ class Oracle:
 def parse_arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--door", choices=sorted(DOORS), default="nbd")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--size", type=int, default=16, help="MiB of each volume")
@@ -250,8 +257,8 @@ def main():
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="tidemark-kill."))
-    oracle = Oracle(scratch, arguments.seed, arguments.size << 20)
-    print(f"seed {arguments.seed}, {arguments.rounds} rounds", flush=True)
+    oracle = Oracle(scratch, arguments.door, arguments.seed, arguments.size << 20)
+    print(f"{arguments.door}, seed {arguments.seed}, {arguments.rounds} rounds", flush=True)
     number, started_s, is_good = 0, time.monotonic(), False
     try:
         oracle.prepare()
@@ -259,7 +266,7 @@ def main():
             oracle.round(number)
         oracle.judge(everything=True)
         is_good = True
-    except (Wrong, CommandFailed, nbd_client.Refused, RuntimeError, OSError, EOFError) as error:
+    except (Wrong, CommandFailed, Refused, RuntimeError, OSError, EOFError) as error:
         print(f"FAILED in round {number} of seed {arguments.seed}: {error}")
         print(f"the end of the daemon's log:\n{oracle.appliance.log_end()}")
     finally:
@@ -269,7 +276,8 @@ def main():
         else:
             print(f"kept {scratch}")
     told = ", ".join(f"{count} {what}" for what, count in oracle.counts.items())
-    print(f"result: seed {arguments.seed}: {number} rounds in {time.monotonic() - started_s:.0f} s: {told}")
+    run = f"{arguments.door}, seed {arguments.seed}: {number} rounds in {time.monotonic() - started_s:.0f} s"
+    print(f"result: {run}: {told}")
     return 0 if is_good else 1
 
 

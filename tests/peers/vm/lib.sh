@@ -3,11 +3,11 @@
 #   t NAME COMMAND...         runs the command and counts it; its output is shown when it fails
 #   not COMMAND...            succeeds when the command fails
 #   hook NAME                 runs the host's command given to vm.sh as --hook NAME=COMMAND; its output comes back
+#   path down|up NAME         cuts or mends the path given to vm.sh as --path NAME=PORT
 #   wait_for SECONDS COMMAND  polls until the command succeeds
 #   finish                    the last line of a script
 # shellcheck shell=bash
-: >/tmp/passed
-: >/tmp/failed
+touch /tmp/passed /tmp/failed
 
 uptime_s() { cut -d. -f1 /proc/uptime; }
 
@@ -40,12 +40,14 @@ wait_for() {
   done
 }
 
-hook() {
+control() {
   local answer
-  answer=$(echo "hook $1" | nc -w 60 "$HOST" "$CONTROL_PORT")
+  answer=$(echo "$*" | nc -w 90 "$HOST" "$CONTROL_PORT")
   echo "$answer"
   [[ $answer == *"status 0"* ]]
 }
+hook() { control hook "$1"; }
+path() { control path "$1" "$2"; }
 
 finish() {
   [ ! -s /tmp/failed ]
@@ -97,4 +99,54 @@ file_system_cycle() {
   t "$type: fsfreeze -f and -u" bash -c 'fsfreeze -f /mnt && fsfreeze -u /mnt'
   t "$type: umount" umount /mnt
   t "$type: the check finds nothing" check_file_system "$device" "$type"
+}
+
+# --- iSCSI, with the kernel's initiator
+
+FIRST=iqn.2026-11.dev.tidemark.guest:first
+SECOND=iqn.2026-11.dev.tidemark.guest:second
+
+iscsi_up() {
+  modprobe -a iscsi_tcp sd_mod sg
+  [ -e /etc/iscsi/iscsid.conf ] || : >/etc/iscsi/iscsid.conf
+  pidof iscsid >/dev/null || iscsid
+  iscsiadm -m iface -I second >/dev/null 2>&1 || {
+    iscsiadm -m iface -I second -o new && iscsiadm -m iface -I second -o update -n iface.initiatorname -v $SECOND
+  } >/dev/null
+}
+
+# What discovery would write down, for the portal as it is seen from here. The interface `second` is another initiator.
+# iscsi_node IQN PORT [INTERFACE]
+iscsi_node() {
+  iscsiadm -m node -o new -T "$1" -p "$HOST:$2" -I "${3:-default}" &&
+    iscsi_set "$1" "$2" node.session.timeo.replacement_timeout "${REPLACEMENT_TIMEOUT:-120}" &&
+    iscsi_set "$1" "$2" node.startup manual
+}
+iscsi_set() { iscsiadm -m node -T "$1" -p "$HOST:$2" -o update -n "$3" -v "$4"; }
+iscsi_login() { iscsiadm -m node -T "$1" -p "$HOST:$2" -I "${3:-default}" --login && udevadm settle -t 10; }
+iscsi_logout() { iscsiadm -m node -T "$1" -p "$HOST:$2" -I "${3:-default}" --logout; }
+iscsi_forget() {
+  iscsiadm -m node -u
+  iscsiadm -m node -o delete
+} >/dev/null 2>&1
+
+# iscsi_disk LUN [PORT [INITIATOR]]: the disk of a session's LUN, waited for.
+iscsi_disk() {
+  wait_for "${DISK_WAIT:-20}" iscsi_disk_now "$@"
+  iscsi_disk_now "$@"
+}
+iscsi_disk_now() {
+  local session disk
+  for session in /sys/class/iscsi_session/session*; do
+    [ -z "${2:-}" ] ||
+      [ "$(cat "$session"/device/connection*/iscsi_connection/connection*/persistent_port)" = "$2" ] || continue
+    [ -z "${3:-}" ] || [ "$(cat "$session/initiatorname")" = "$3" ] || continue
+    for disk in "$session"/device/target*/*:"$1"/block/sd*; do
+      if [ -b "/dev/${disk##*/}" ]; then
+        echo "/dev/${disk##*/}"
+        return 0
+      fi
+    done
+  done
+  return 1
 }

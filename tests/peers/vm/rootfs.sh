@@ -15,11 +15,13 @@ flock 9
 packages=(
   linux-image-amd64 busybox-static bash coreutils util-linux udev kmod iproute2
   e2fsprogs xfsprogs fio nbd-client
+  open-iscsi multipath-tools sg3-utils dmsetup
 )
 modules=(
   virtio_pci virtio_net virtio_blk virtio_rng
   ext4 xfs crc32c_generic crc32c_intel
   nbd loop
+  iscsi_tcp sd_mod sg dm_multipath dm_round_robin dm_service_time scsi_dh_alua md5 sha1_generic sha256_generic sha3_generic
 )
 # What only an installed system needs, or is large.
 packages_skipped='^(linux-image-amd64|perl|libperl|dpkg|tar|gcc-12-base|media-types|init-system-helpers|debconf|cdebconf)'
@@ -96,14 +98,16 @@ furnish() {
     done
     ln -s /bin/busybox "$root/usr/bin/$applet"
   done
-  mkdir -p "$root"/{proc,sys,dev,run,tmp,mnt,root,etc,var,test}
+  mkdir -p "$root"/{proc,sys,dev,run,tmp,mnt,root,etc/iscsi,etc/multipath,var/lib/iscsi,test}
   ln -sfn /run "$root/var/run"
   echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
   printf 'root:x:0:\ndisk:x:6:\ntty:x:5:\nkmem:x:15:\n' >"$root/etc/group"
   echo '127.0.0.1 localhost' >"$root/etc/hosts"
   echo 'guest' >"$root/etc/hostname"
+  echo '0123456789abcdef0123456789abcdef' >"$root/etc/machine-id"
+  echo 'InitiatorName=iqn.2026-11.dev.tidemark.guest:first' >"$root/etc/iscsi/initiatorname.iscsi"
   rm -f "$cache/root.img"
-  mkfs.ext4 -q -O ^has_journal -m 0 -N 8000 -d "$root" "$cache/root.img" 288M >&2
+  mkfs.ext4 -q -O ^has_journal -m 0 -N 8000 -d "$root" "$cache/root.img" 352M >&2
 }
 
 # The initramfs mounts the root disk and hands over to the run's own init.

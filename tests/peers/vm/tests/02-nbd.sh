@@ -11,7 +11,8 @@ connect() {
   nbd-client -N "$EXPORT" "$HOST" "$PORT" $device -C "${1:-1}" -b "${2:-512}" -t 60 &&
     wait_for 10 sh -c "[ \$(blockdev --getsize64 $device) -gt 0 ]"
 }
-disconnect() { sync && nbd-client -d $device && wait_for 10 sh -c "! nbd-client -c $device"; }
+# The device is free again once nobody, such as udev, looks at it any more.
+disconnect() { sync && nbd-client -d $device && wait_for 10 sh -c "! nbd-client -c $device" && udevadm settle -t 10; }
 at_least_one() { [ "$(cat "$1")" -gt 0 ]; }
 size_is() { [ "$(blockdev --getsize64 $device)" = "$1" ]; }
 discarded_part_reads_zero() { cmp -n 1048576 $device /dev/zero 1048576 0; }
