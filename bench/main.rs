@@ -109,7 +109,8 @@ async fn answer(question: Question) -> Outcome<()> {
         dir: dir.path().canonicalize()?,
         programs: programs.clone(),
         size: settings.size.0,
-        doors: &[],
+        // Any free port: the registered one may be taken.
+        doors: &["--iscsi", "127.0.0.1:0"],
     };
     let findings = found(&question, &settings, &site).await?;
     if let Some(path) = &settings.json {

@@ -4,7 +4,6 @@ It starts the programs as anybody would: `tidemarkd --state DIR --nbd ... --iscs
 Nothing here knows anything else of the project.
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -36,13 +35,6 @@ def program(name):
     return str(path)
 
 
-@functools.cache
-def has_iscsi_door():
-    """Whether the daemon knows iSCSI."""
-    told = subprocess.run([program("tidemarkd"), "--help"], capture_output=True, text=True)
-    return "--iscsi" in told.stdout
-
-
 def free_port():
     """A TCP port of this host's loopback that nobody uses now."""
     with socket.socket() as probe:
@@ -65,15 +57,15 @@ class Appliance:
         door = f"unix:{self.nbd_socket}" if self.nbd_socket else f"127.0.0.1:{free_port()}"
         with open(self.log_path, "ab") as log:
             self.daemon = subprocess.Popen(
-                [program("tidemarkd"), "--state", str(self.state), "--nbd", door, *self._iscsi_door()],
+                [
+                    *(program("tidemarkd"), "--state", str(self.state)),
+                    # The iSCSI door is on the same port at each start.
+                    *("--nbd", door, "--iscsi", f"127.0.0.1:{self.iscsi_port}"),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-
-    def _iscsi_door(self):
-        """The arguments for the iSCSI door, which is on the same port at each start."""
-        return ["--iscsi", f"127.0.0.1:{self.iscsi_port}"] if has_iscsi_door() else []
 
     def start(self):
         """Starts the daemon and waits until it says that it is ready."""

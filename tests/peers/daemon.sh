@@ -47,15 +47,12 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-has_iscsi_door() { "$programs/tidemarkd" --help | grep -q -- --iscsi; }
-
 daemon_start() {
   local name=$1 ready stdout
   shift
   port=$(free_port)
   iscsi_port=$(free_port)
-  set -- "$programs/tidemarkd" --state "$scratch/$name" --nbd "127.0.0.1:$port" "$@"
-  if has_iscsi_door; then set -- "$@" --iscsi "127.0.0.1:$iscsi_port"; fi
+  set -- "$programs/tidemarkd" --state "$scratch/$name" --nbd "127.0.0.1:$port" "$@" --iscsi "127.0.0.1:$iscsi_port"
   exec {stdout}< <(exec "$@" 2>"$scratch/$name.log")
   daemons+=($!)
   # What restart.sh needs to know.

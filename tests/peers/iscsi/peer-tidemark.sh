@@ -13,11 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../daemon.sh"
 peer_start() {
   local second
   second=$(free_port)
-  if has_iscsi_door; then
-    daemon_start appliance --iscsi "127.0.0.1:$second,2"
-  else
-    daemon_start appliance
-  fi
+  daemon_start appliance --iscsi "127.0.0.1:$second,2"
   portal=127.0.0.1:$iscsi_port
   portal2=127.0.0.1:$second
 }
