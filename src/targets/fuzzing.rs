@@ -2,6 +2,9 @@
 //!
 //! Each panics where an invariant breaks, and returns otherwise. No sockets, no threads, no clock.
 
+mod iscsi;
+mod scsi;
+
 use std::sync::Arc;
 
 use disk::{AnyDisk, MemDisk};
@@ -11,6 +14,9 @@ use crate::nbd::intake::{Asked, Body, Incoming, Intake, Next};
 use crate::nbd::limits::{COMPACT_PAYLOAD_LEN_MAX, OPTION_DATA_LEN_MAX, OPTION_REPLY_LEN_MAX};
 use crate::nbd::negotiation::{Availability, Negotiation, Step, TlsPolicy};
 use crate::nbd::request::{Command, Framing, Terms};
+
+pub use iscsi::{login as iscsi_login, pdu as iscsi_pdu, session as iscsi_session};
+pub use scsi::{cdb as scsi_cdb, parameters as scsi_parameters};
 
 /// A single export, `v`, which is the default one.
 struct One(AnyDisk);

@@ -5,7 +5,9 @@
 //! makes them anew where a format changed; what a fuzzer found goes beside them by hand.
 
 mod file_system;
+mod iscsi;
 mod nbd;
+mod scsi;
 mod store;
 
 use std::collections::BTreeSet;
@@ -20,11 +22,16 @@ const TARGETS: &[(&str, Entry)] = &[
     ("checkpoint", ::store::fuzzing::checkpoint),
     ("chunk_head", ::store::fuzzing::chunk_head),
     ("file_system", kernel_stubs::fuzzing::file_system),
+    ("iscsi_login", targets::fuzzing::iscsi_login),
+    ("iscsi_pdu", targets::fuzzing::iscsi_pdu),
+    ("iscsi_session", targets::fuzzing::iscsi_session),
     ("journal", ::store::fuzzing::journal),
     ("map_page", ::store::fuzzing::map_page),
     ("nbd_negotiation", targets::fuzzing::negotiation),
     ("nbd_requests", targets::fuzzing::requests),
     ("pool", ::store::fuzzing::pool),
+    ("scsi_cdb", targets::fuzzing::scsi_cdb),
+    ("scsi_parameters", targets::fuzzing::scsi_parameters),
     ("superblock", ::store::fuzzing::superblock),
 ];
 
@@ -76,7 +83,7 @@ fn every_target_is_built_and_has_inputs() {
 #[test]
 #[ignore = "writes the seeds anew; start it where a format changed"]
 fn write_seeds() {
-    let all = [store::seeds(), nbd::seeds(), file_system::seeds()];
+    let all = [iscsi::seeds(), store::seeds(), nbd::seeds(), scsi::seeds(), file_system::seeds()];
     for Seed { target, name, bytes } in all.into_iter().flatten() {
         let folder = fuzz_folder().join("corpus").join(target);
         fs::create_dir_all(&folder).unwrap();

@@ -24,7 +24,9 @@ impl Socket {
     /// The address of this host that the client reached.
     pub fn reached(&self) -> Option<std::net::IpAddr> {
         match self {
-            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip().to_canonical()),
+            Self::Tcp(stream) => {
+                stream.local_addr().ok().map(|address| address.ip().to_canonical())
+            }
             Self::Unix(_) => None,
         }
     }

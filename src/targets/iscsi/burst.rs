@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use super::pdu::condition::Condition;
 use super::pdu::request::DataOut;
 
-
 /// A stretch that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Solicited {

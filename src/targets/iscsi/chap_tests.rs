@@ -50,12 +50,14 @@ fn only_the_right_secret_of_a_known_user_is_right() {
         let challenge = challenge(digest);
         let right = hex(&answer(&challenge, b"twelve bytes"));
         let wrong = hex(&answer(&challenge, b"twelve bytez"));
-        let judge = |user, answer: &str| {
-            challenge.judge(&Book, &Reply { user, answer, asks: None })
-        };
+        let judge =
+            |user, answer: &str| challenge.judge(&Book, &Reply { user, answer, asks: None });
         assert_eq!(judge("mail", &right), Verdict::Right(None));
         assert_eq!(judge("0x1234abcd", &right), Verdict::Right(None), "a literal name");
-        assert_eq!(judge("mail", &right.to_uppercase().replacen("0X", "0x", 1)), Verdict::Right(None));
+        assert_eq!(
+            judge("mail", &right.to_uppercase().replacen("0X", "0x", 1)),
+            Verdict::Right(None)
+        );
         for (user, answer) in [
             ("mail", wrong.as_str()),
             ("nobody", &right),

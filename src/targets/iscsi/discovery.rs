@@ -40,7 +40,10 @@ impl Directory {
             }
             Kind::Discovery if which == "All" || is_name => {
                 let all = self.targets.list(&self.initiator, self.user.as_deref());
-                all.into_iter().map(|one| one.name).filter(|n| which == "All" || n == which).collect()
+                all.into_iter()
+                    .map(|one| one.name)
+                    .filter(|n| which == "All" || n == which)
+                    .collect()
             }
             Kind::Normal | Kind::Discovery => return text::push(out, "SendTargets", "Reject"),
         };

@@ -43,7 +43,8 @@ pub struct Catalogue(pub BTreeMap<String, Arc<Target>>);
 impl Default for Catalogue {
     fn default() -> Self {
         let groups = PortGroups::new(vec![(1, AccessState::Optimized)]);
-        let target = |name: &str| (name.to_owned(), Target::new(name.to_owned(), Arc::clone(&groups)));
+        let target =
+            |name: &str| (name.to_owned(), Target::new(name.to_owned(), Arc::clone(&groups)));
         Self([OPEN, CLOSED].map(target).into())
     }
 }

@@ -133,7 +133,8 @@ fn a_long_piece_goes_where_it_is_told_and_no_further() {
     let mut gathered = Some(gathered);
     let mut rest = bytes.as_slice();
     let gathered = loop {
-        let next = intake.next(&mut |_| Ok(Sink { gathered: gathered.take().unwrap(), kept: 79_488 }));
+        let next =
+            intake.next(&mut |_| Ok(Sink { gathered: gathered.take().unwrap(), kept: 79_488 }));
         match next {
             Next::Pdu(Pdu { segment: Segment::Long(gathered), .. }) => break gathered,
             Next::Hungry => {

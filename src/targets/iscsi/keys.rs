@@ -76,8 +76,13 @@ impl Keys {
             "IFMarker" | "OFMarker" => Answer::say("No"),
             "IFMarkInt" | "OFMarkInt" => Answer::reject(),
             // Declarations.
-            "InitiatorName" | "InitiatorAlias" | "TargetName" | "SessionType" | "TargetAlias"
-            | "TargetAddress" | "TargetPortalGroupTag" => Answer::Silence,
+            "InitiatorName"
+            | "InitiatorAlias"
+            | "TargetName"
+            | "SessionType"
+            | "TargetAlias"
+            | "TargetAddress"
+            | "TargetPortalGroupTag" => Answer::Silence,
             // Its stage is over.
             "AuthMethod" => Answer::reject(),
             _ => self.about_commands(kind, key, value),

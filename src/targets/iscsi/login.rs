@@ -213,7 +213,11 @@ impl Login {
         let value = |key: &str| pairs.iter().find(|pair| pair.key == key).map(|pair| &pair.value);
         let name = |key: &str| -> Outcome<String> {
             let name = value(key).filter(|name| !name.is_empty()).ok_or(status::MISSING)?;
-            if name.len() > NAME_LEN_MAX { Err(status::INITIATOR_ERROR) } else { Ok(name.to_lowercase()) }
+            if name.len() > NAME_LEN_MAX {
+                Err(status::INITIATOR_ERROR)
+            } else {
+                Ok(name.to_lowercase())
+            }
         };
         self.initiator = name("InitiatorName")?;
         self.alias = value("InitiatorAlias").cloned().unwrap_or_default();

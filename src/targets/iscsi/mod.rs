@@ -31,11 +31,13 @@ pub mod tasks;
 pub mod text;
 pub mod window;
 
-#[cfg(test)]
-mod doubles;
-
 pub use chap::{ChapBook, ChapDigest, Secret};
 pub use portal::Portal;
 pub use server::Server;
 pub use status::{SessionStatus, Totals};
 pub use targets::{Authentication, OpenTarget, TargetRefusal, TargetSummary, Targets};
+
+#[cfg(test)]
+mod doubles;
+#[cfg(test)]
+mod trials;

@@ -26,8 +26,7 @@ pub struct Place {
 
 /// Whether `one` may start beside `others`, which have not ended; it may be among them.
 pub fn may_start(one: &Place, others: impl IntoIterator<Item = Place>) -> bool {
-    let mut older =
-        others.into_iter().filter(|other| other.lun == one.lun && other.age < one.age);
+    let mut older = others.into_iter().filter(|other| other.lun == one.lun && other.age < one.age);
     match one.turn {
         Turn::Head => true,
         Turn::Any => !older.any(|other| other.turn == Turn::AfterOlder),
@@ -45,8 +44,12 @@ mod tests {
 
     #[test]
     fn an_ordered_command_stands_between_older_and_younger_ones() {
-        let all =
-            [place(1, Turn::Any), place(2, Turn::AfterOlder), place(3, Turn::Any), place(4, Turn::Head)];
+        let all = [
+            place(1, Turn::Any),
+            place(2, Turn::AfterOlder),
+            place(3, Turn::Any),
+            place(4, Turn::Head),
+        ];
         let starts = |others: &[Place]| -> Vec<u64> {
             let may = |one: &&Place| may_start(one, others.iter().copied());
             others.iter().filter(may).map(|one| one.age).collect()

@@ -50,9 +50,8 @@ mod tests {
         let portals =
             [portal("0.0.0.0:3260", 1), portal("127.0.0.1:3261", 2), portal("[::]:3262", 3)];
         let reached = "10.0.0.7".parse().ok();
-        let expected =
-            [("10.0.0.7:3260", 1), ("127.0.0.1:3261", 2), ("10.0.0.7:3262", 3)]
-                .map(|(address, group)| (address.to_owned(), group));
+        let expected = [("10.0.0.7:3260", 1), ("127.0.0.1:3261", 2), ("10.0.0.7:3262", 3)]
+            .map(|(address, group)| (address.to_owned(), group));
         assert_eq!(told(&[], &portals, reached), expected);
         let v6 = "fe80::1".parse().ok();
         assert_eq!(told(&[], &portals[..1], v6), [("[fe80::1]:3260".to_owned(), 1)]);

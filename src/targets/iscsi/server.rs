@@ -21,8 +21,8 @@ use super::handshake::{farewell, log_in};
 use super::intake::{Digests, Intake};
 use super::limits::{CHALLENGE_LEN, REINSTATEMENT_TIME_MAX};
 use super::login::{Login, Premises, Proof};
-use super::penalty::Penalties;
 use super::pdu::wire::status;
+use super::penalty::Penalties;
 use super::portal::{self, Portal};
 use super::register::{Entry, Place, Register, Registered};
 use super::service::{Premises as ServicePremises, Service, Shared};
@@ -339,8 +339,7 @@ impl Server {
         let Destination::Target(open) = agreement.destination else { return (None, None) };
         let group = agreement.portal_group;
         let initiator = InitiatorPort { name: agreement.initiator, isid: agreement.isid };
-        let name = format!("{},t,0x{group:04x}", agreement.target);
-        let port = TargetPort { name, relative_id: group, group };
+        let port = TargetPort::of(&agreement.target, group);
         let nexus = open.target.join(initiator, agreement.user, port);
         registered.sees(&nexus);
         (Some(nexus), Some(open))

@@ -97,9 +97,8 @@ impl Window {
         if self.free > self.len() {
             self.max_cmd_sn = self.exp_cmd_sn.wrapping_add(self.free - 1);
         }
-        let head = head
-            .with_word(at::EXP_STAT_SN, self.exp_cmd_sn)
-            .with_word(at::CDB, self.max_cmd_sn);
+        let head =
+            head.with_word(at::EXP_STAT_SN, self.exp_cmd_sn).with_word(at::CDB, self.max_cmd_sn);
         match numbering {
             Numbering::Unnumbered => head,
             Numbering::Telling => head.with_word(at::CMD_SN, self.stat_sn),

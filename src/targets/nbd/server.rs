@@ -123,11 +123,7 @@ pub struct Server {
 
 impl Server {
     /// A door to `exports` that listens nowhere yet. Its sessions are numbered by `numbers`.
-    pub fn new(
-        exports: Arc<dyn Exports>,
-        clock: Arc<dyn Clock>,
-        numbers: SessionNumbers,
-    ) -> Self {
+    pub fn new(exports: Arc<dyn Exports>, clock: Arc<dyn Clock>, numbers: SessionNumbers) -> Self {
         let (alive, all_ended) = mpsc::channel(1);
         let inner = Inner {
             exports,

@@ -120,6 +120,7 @@ pub(super) struct Run {
     pub data: DataOut,
     /// Whether it is to end early.
     pub abort: Abort,
+    running: Option<Running>,
 }
 
 impl Plan {
@@ -221,11 +222,11 @@ impl Run {
     }
 
     /// The same, where the response is made by the future.
-    pub fn answering<F>(self, make: impl FnOnce(Self) -> F) -> Work
+    pub fn answering<F>(mut self, make: impl FnOnce(Self) -> F) -> Work
     where
         F: Future<Output = Response> + Send + 'static,
     {
-        let (running, abort) = (Running::new(Arc::clone(&self.path)), self.abort.clone());
+        let (running, abort) = (self.running.take(), self.abort.clone());
         let done = make(self);
         Work::Task(Box::pin(async move {
             let response = done.await;
@@ -288,13 +289,15 @@ impl Command {
     /// Starts it, with `data_out_len` bytes of data or fewer.
     pub fn start(self, data: DataOut, buffers: &mut dyn Buffers) -> Work {
         let Self { path, plan, abort, .. } = self;
+        // Counted first and looked at then: who aborts it after this look waits for its end.
+        let running = Running::new(Arc::clone(&path));
         match plan {
             _ if abort.is_aborted() => Work::Ended(Response::aborted()),
             Plan::Read { extent, .. } if extent.is_empty() => Work::Ended(Response::good()),
             Plan::Read { disk, extent } => match buffers.buffer(extent.sectors) {
                 Ok(buffer) => {
                     let op = Op::Read { start: extent.start, buffer };
-                    on_disk(disk, op, extent, Finish::new(path, abort, Kind::Read))
+                    on_disk(disk, op, extent, Finish::new(running, abort, Kind::Read))
                 }
                 Err(error) => Work::Ended(path.refuse(failure::sense(&error, &path.unit))),
             },
@@ -302,14 +305,14 @@ impl Command {
                 Ok((extent, _)) if extent.is_empty() => Work::Ended(Response::good()),
                 Ok((extent, data)) => {
                     let op = Op::Write { start: extent.start, data, durability };
-                    on_disk(disk, op, extent, Finish::new(path, abort, Kind::Plain))
+                    on_disk(disk, op, extent, Finish::new(running, abort, Kind::Plain))
                 }
                 Err(sense) => Work::Ended(path.refuse(sense)),
             },
             Plan::Flush { disk } => {
-                Work::Disk { disk, op: Op::Flush, finish: Finish::new(path, abort, Kind::Plain) }
+                Work::Disk { disk, op: Op::Flush, finish: Finish::new(running, abort, Kind::Plain) }
             }
-            Plan::Other(other) => (other.run)(Run { path, data, abort }),
+            Plan::Other(other) => (other.run)(Run { path, data, abort, running: Some(running) }),
         }
     }
 }
@@ -374,8 +377,8 @@ pub struct Finish {
 }
 
 impl Finish {
-    fn new(path: Arc<Path>, abort: Abort, kind: Kind) -> Self {
-        Self { running: Running::new(path), abort, kind, held: None }
+    fn new(running: Running, abort: Abort, kind: Kind) -> Self {
+        Self { running, abort, kind, held: None }
     }
 
     fn path(&self) -> &Arc<Path> {

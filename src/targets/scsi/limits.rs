@@ -42,6 +42,7 @@ pub const COPY_RESULTS_MAX: usize = 64;
 pub const PATTERN_LEN_MAX: usize = 4096;
 /// The shortest time that SANITIZE, OVERWRITE takes: initiators poll for it in seconds, and one that is
 /// over before the first question looks as if it had not been done.
-pub const SANITIZE_TIME_MIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 6 });
+pub const SANITIZE_TIME_MIN: Duration =
+    Duration::from_secs(if cfg!(any(test, fuzzing)) { 0 } else { 6 });
 /// The highest logical unit number: flat space addressing.
 pub const LUN_MAX: u16 = 16383;

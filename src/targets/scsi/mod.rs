@@ -41,6 +41,7 @@ mod mode;
 mod mode_select;
 mod opcodes;
 mod or_write;
+pub(crate) mod parameters;
 mod path;
 mod ranges;
 mod read_write;
@@ -70,3 +71,6 @@ pub use target::{Audience, Mapping, Target};
 pub use unit::{
     Keeper, Kept, LogicalUnit, NoKeeper, RegistrationStatus, ReservationStatus, UnitSettings,
 };
+
+#[cfg(test)]
+mod trials;

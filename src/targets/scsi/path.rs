@@ -140,13 +140,13 @@ impl Path {
 
     /// The number of times that all commands were aborted.
     pub fn round(&self) -> u64 {
-        self.round.load(Ordering::Acquire)
+        self.round.load(Ordering::SeqCst)
     }
 
     /// Aborts all commands that have begun, and tells whether one was running.
     pub fn abort_all(&self) -> bool {
-        let round = self.round.fetch_add(1, Ordering::AcqRel);
-        self.running_in(round).load(Ordering::Acquire) > 0
+        let round = self.round.fetch_add(1, Ordering::SeqCst);
+        self.running_in(round).load(Ordering::SeqCst) > 0
     }
 
     /// Waits until those that were running when all were aborted last have ended.
@@ -156,7 +156,7 @@ impl Path {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if aborted.load(Ordering::Acquire) == 0 {
+            if aborted.load(Ordering::SeqCst) == 0 {
                 return;
             }
             ended.await;
@@ -176,11 +176,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// One more.
+    /// One more. Whoever aborts all commands afterwards waits for it.
     pub fn new(path: Arc<Path>) -> Self {
-        let round = path.round();
-        path.running_in(round).fetch_add(1, Ordering::AcqRel);
-        Self { path, round }
+        loop {
+            let round = path.round();
+            let running = Self { path: Arc::clone(&path), round };
+            path.running_in(round).fetch_add(1, Ordering::SeqCst);
+            if path.round() == round {
+                return running;
+            }
+        }
     }
 
     /// Where it runs.
@@ -191,7 +196,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.path.running_in(self.round).fetch_sub(1, Ordering::AcqRel) == 1
+        if self.path.running_in(self.round).fetch_sub(1, Ordering::SeqCst) == 1
             && self.path.round() != self.round
         {
             self.path.ended.notify_waiters();

@@ -71,14 +71,17 @@ impl Ranges {
 
     /// Shares the stripes of `extent` as soon as nobody is alone with one of them.
     pub async fn share(&self, extent: Extent) -> Held {
+        let mask = mask(extent);
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(held) = self.try_share(extent) {
+            // A try that fails wakes the others, so it is only made where it may succeed.
+            if self.is_alone(mask) {
+                freed.await;
+            } else if let Some(held) = self.try_share(extent) {
                 return held;
             }
-            freed.await;
         }
     }
 

@@ -121,9 +121,10 @@ async fn change(
     }
     let mut registry = before.clone();
     let effects = apply(&mut registry, &path.ends, (action, kind), wish)?;
-    let sets_keeping =
+    let registers =
         matches!(action, Action::Register | Action::RegisterAndIgnore | Action::RegisterAndMove);
-    if sets_keeping {
+    // Who goes away says nothing about those who stay.
+    if registers && wish.service_key != 0 {
         if wish.is_kept && !unit.keeper.can_keep() {
             return Err(Sense::list_byte(20).into());
         }

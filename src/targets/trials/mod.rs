@@ -1,7 +1,7 @@
 //! The door as a client sees it: a small client of its own, over socket pairs and loopback.
 
 mod client;
-mod doubles;
+pub(crate) mod doubles;
 mod ending;
 mod entering;
 mod secured;

@@ -144,9 +144,7 @@ impl ReadyToTransfer {
 
 /// The answer to a task management function.
 pub fn managed(itt: u32, answer: u8) -> Head {
-    Head::new(response::TASK_MANAGEMENT, flag::FINAL)
-        .with_byte(at::RESPONSE, answer)
-        .with_itt(itt)
+    Head::new(response::TASK_MANAGEMENT, flag::FINAL).with_byte(at::RESPONSE, answer).with_itt(itt)
 }
 
 /// The answer to a ping.

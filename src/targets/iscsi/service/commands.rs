@@ -11,11 +11,11 @@ use super::super::intake::Sink;
 use super::super::limits::REQUEST_BYTES_MAX;
 use super::super::order::{Place, Turn, may_start};
 use super::super::outcome::Outcome;
+use super::super::pdu::Head;
+use super::super::pdu::condition::Condition;
 use super::super::pdu::request::{self, Attribute, DataOut};
 use super::super::pdu::response::{CommandEnd, ReadyToTransfer, Residual};
 use super::super::pdu::wire::reject;
-use super::super::pdu::Head;
-use super::super::pdu::condition::Condition;
 use super::super::sender::Read;
 use super::super::tasks::{Expected, Stage, Task};
 use super::super::window::Numbering;
@@ -372,7 +372,8 @@ impl Service {
             self.let_in(slot);
         }
         if self.tasks.iter().any(|(_, task)| matches!(task.stage, Stage::Ready { .. })) {
-            let is_ready = |task: &Task| task.is_admitted && matches!(task.stage, Stage::Ready { .. });
+            let is_ready =
+                |task: &Task| task.is_admitted && matches!(task.stage, Stage::Ready { .. });
             let ready = self.tasks.iter().filter(|(_, task)| is_ready(task));
             let mut ready: Vec<(u64, usize)> =
                 ready.map(|(slot, task)| (task.place.age, slot)).collect();

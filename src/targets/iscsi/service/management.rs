@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::super::limits::IMMEDIATE_MAX;
 use super::super::outcome::Outcome;
 use super::super::pdu::request::Management;
-use super::super::pdu::{Head, response};
 use super::super::pdu::wire::{managed, reject};
+use super::super::pdu::{Head, response};
 use super::super::tasks::Task;
 use super::super::window::Numbering;
 use super::{Fate, HeldBack, Service};
@@ -84,9 +84,8 @@ impl Service {
 
     fn abort_task(&mut self, asked: &Management, cmd_sn: u32) -> Fate {
         let found = self.tasks.find(asked.referenced);
-        let found = found.filter(|slot| {
-            self.tasks.get(*slot).is_some_and(|task| task.place.lun == asked.lun)
-        });
+        let found = found
+            .filter(|slot| self.tasks.get(*slot).is_some_and(|task| task.place.lun == asked.lun));
         if let Some(slot) = found {
             let running = self.tasks.get(slot).filter(|task| task.is_running());
             let ages: Vec<u64> = running.map(|task| task.place.age).into_iter().collect();
@@ -110,9 +109,8 @@ impl Service {
     /// Aborts commands; gives the ages of those that are carried out and have to end by themselves.
     pub(super) fn abort_where(&mut self, which: impl Fn(&Task) -> bool) -> Vec<u64> {
         let found = self.tasks.iter().filter(|(_, task)| which(task));
-        let found: Vec<(usize, Option<u64>)> = found
-            .map(|(slot, task)| (slot, task.is_running().then_some(task.place.age)))
-            .collect();
+        let found: Vec<(usize, Option<u64>)> =
+            found.map(|(slot, task)| (slot, task.is_running().then_some(task.place.age))).collect();
         found.iter().for_each(|(slot, _)| self.let_go(*slot));
         found.into_iter().filter_map(|(_, age)| age).collect()
     }
@@ -143,7 +141,8 @@ impl Service {
     }
 
     fn answer_managed(&mut self) {
-        while let Some(at) = self.managing.iter().position(|m| m.answer.is_some() && m.ages.is_empty())
+        while let Some(at) =
+            self.managing.iter().position(|m| m.answer.is_some() && m.ages.is_empty())
         {
             let managing = self.managing.remove(at);
             let answer = managing.answer.unwrap_or(managed::REJECTED);

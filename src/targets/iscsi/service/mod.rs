@@ -9,7 +9,7 @@ mod management;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use disk::{AnyDisk, Answers, Request};
+use disk::{Answers, AnyDisk, Request};
 
 use self::management::Managing;
 use super::discovery::{Conversation, Directory, TextRequest, TextStep};
@@ -243,9 +243,11 @@ impl Service {
             return Fate::Ends("too much that came before its turn");
         }
         // One that comes twice is passed over.
-        self.held_back
-            .entry(head.cmd_sn())
-            .or_insert_with(|| HeldBack::Pdu { head, ahs, data: data.keep() });
+        self.held_back.entry(head.cmd_sn()).or_insert_with(|| HeldBack::Pdu {
+            head,
+            ahs,
+            data: data.keep(),
+        });
         Fate::Goes
     }
 
