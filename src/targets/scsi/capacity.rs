@@ -35,8 +35,7 @@ pub(super) fn long(asked: &Asked) -> Result<Plan, Sense> {
     bytes[..8].copy_from_slice(&last.to_be_bytes());
     let block_len = u32::try_from(medium.block_len()).unwrap_or(0);
     bytes[8..12].copy_from_slice(&block_len.to_be_bytes());
-    let per_physical = (medium.geometry.physical_block_len / block_len.max(1)).max(1);
-    bytes[13] = u8::try_from(per_physical.trailing_zeros()).unwrap_or(0) & 0x0f;
+    bytes[13] = u8::try_from(medium.blocks_per_physical().trailing_zeros()).unwrap_or(0) & 0x0f;
     // Provisioned thinly, and what is unmapped reads as zeroes; aligned from the first block.
     bytes[14] = 0xc0;
     Ok(Plan::answer(u64::from(asked.cdb.u32(10)), move |_| Ok(bytes)))

@@ -185,6 +185,18 @@ impl Plan {
         });
         Self::Other(Other { data_out, data_in: 0, run })
     }
+
+    /// The same, and whoever resets the unit does not wait for it: what it waits for itself goes on without
+    /// its nexus.
+    pub fn detached<F>(data_out: u64, act: impl FnOnce(Run) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), Sense>> + Send + 'static,
+    {
+        let Self::Other(mut other) = Self::later(data_out, act) else { return Self::good() };
+        let run = other.run;
+        other.run = Box::new(move |detached: Run| run(Run { running: None, ..detached }));
+        Self::Other(other)
+    }
 }
 
 fn cut(mut bytes: Vec<u8>, allowed: u64) -> DataIn {

@@ -25,6 +25,10 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
     let (disk, durability) = (medium.disk.clone(), durability(asked.cdb));
     let wanted = extent.bytes() * 2;
     Ok(Plan::later(wanted, move |run: Run| async move {
+        if extent.is_empty() && run.data.offered > 0 {
+            // A count that does not fit the CDB arrives as none, with data.
+            return Err(Sense::cdb_byte(13));
+        }
         if run.data.len != wanted || run.data.offered > wanted {
             return Err(Sense::wrong_data_len());
         }

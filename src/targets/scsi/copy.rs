@@ -36,8 +36,8 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
         let done = all(&list, &paths, &run.abort, &mut outcome).await;
         if let Remember::Under(identifier) = list.remember {
             outcome.sense = done.err();
-            let name = &run.path.ends.initiator.name;
-            run.path.unit.with_copies(|results| results.put(name, identifier, outcome));
+            let nexus = run.path.ends.id;
+            run.path.unit.with_copies(|results| results.put(nexus, identifier, outcome));
         }
         done
     }))

@@ -28,23 +28,23 @@ pub(super) struct Outcome {
 /// What became of the copies of a unit that were to be remembered. The oldest is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct CopyResults {
-    known: VecDeque<(String, u8, Outcome)>,
+    known: VecDeque<(u64, u8, Outcome)>,
 }
 
 impl CopyResults {
-    /// Remembers an outcome under an initiator's name and its list identifier.
-    pub fn put(&mut self, initiator: &str, identifier: u8, outcome: Outcome) {
-        self.known.retain(|(name, list, _)| name != initiator || *list != identifier);
+    /// Remembers an outcome under a nexus's number and its list identifier.
+    pub fn put(&mut self, nexus: u64, identifier: u8, outcome: Outcome) {
+        self.known.retain(|(of, list, _)| *of != nexus || *list != identifier);
         if self.known.len() >= COPY_RESULTS_MAX {
             self.known.pop_front();
         }
-        self.known.push_back((initiator.to_owned(), identifier, outcome));
+        self.known.push_back((nexus, identifier, outcome));
     }
 
     /// What is remembered.
-    pub fn get(&self, initiator: &str, identifier: u8) -> Option<Outcome> {
+    pub fn get(&self, nexus: u64, identifier: u8) -> Option<Outcome> {
         let mut known = self.known.iter();
-        let found = known.find(|(name, list, _)| name == initiator && *list == identifier);
+        let found = known.find(|(of, list, _)| *of == nexus && *list == identifier);
         found.map(|(_, _, outcome)| outcome.clone())
     }
 }
@@ -60,8 +60,8 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
         if action == 0x03 {
             return Ok(operating_parameters());
         }
-        let name = &run.path.ends.initiator.name;
-        let outcome = run.path.unit.with_copies(|results| results.get(name, identifier));
+        let nexus = run.path.ends.id;
+        let outcome = run.path.unit.with_copies(|results| results.get(nexus, identifier));
         let outcome = outcome.ok_or_else(|| Sense::cdb_byte(2))?;
         Ok(if action == 0 { status(&outcome) } else { failed(&outcome, run.path.format()) })
     }))

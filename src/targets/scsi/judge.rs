@@ -60,6 +60,12 @@ impl Medium {
         self.per_block * SECTOR_LEN as u64
     }
 
+    /// Logical blocks in one physical block.
+    pub fn blocks_per_physical(&self) -> u32 {
+        let per_physical = u64::from(self.geometry.physical_block_len) / self.block_len().max(1);
+        u32::try_from(per_physical).unwrap_or(u32::MAX).max(1)
+    }
+
     /// The blocks of a CDB, as sectors: within the disk, and not more than one command may move.
     ///
     /// # Errors
@@ -137,7 +143,7 @@ fn plan(
         return Err(attention.sense().into());
     }
     entry.check(cdb)?;
-    path.unit.admit(entry, medium.is_some())?;
+    path.unit.admit(entry, path, medium.is_some())?;
     path.access().admit(entry)?;
     if entry.is_change() {
         writable(path, medium.as_ref())?;

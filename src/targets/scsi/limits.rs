@@ -11,8 +11,9 @@ pub const TRANSFER_LEN_OPTIMAL: u64 = 1 << 20;
 pub const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
 /// Descriptors in one UNMAP: its parameter list stays near a page.
 pub const UNMAP_DESCRIPTORS_MAX: u16 = 256;
-/// Bytes that one WRITE SAME may cover: a pattern of this length is written in seconds.
-pub const WRITE_SAME_LEN_MAX: u64 = 4 << 30;
+/// Bytes that one WRITE SAME may cover: a pattern of this length is written within the time of any other
+/// command.
+pub const WRITE_SAME_LEN_MAX: u64 = 16 << 20;
 /// Logical blocks of one COMPARE AND WRITE: what the CDB can say.
 pub const COMPARE_AND_WRITE_BLOCKS_MAX: u8 = 255;
 /// Bytes that are read, written or compared at once where a command covers more.
@@ -44,5 +45,10 @@ pub const PATTERN_LEN_MAX: usize = 4096;
 /// over before the first question looks as if it had not been done.
 pub const SANITIZE_TIME_MIN: Duration =
     Duration::from_secs(if cfg!(any(test, fuzzing)) { 0 } else { 6 });
+/// Answers to TEST UNIT READY that one nexus gets at once while a sanitize runs.
+pub const SANITIZE_POLLS_MAX: u32 = 2;
+/// How long the answer to a further one waits for the end of the sanitize: whoever asks again and again is
+/// told when there is something new, and does not take time from it meanwhile.
+pub const SANITIZE_POLL_TIME_MAX: Duration = Duration::from_secs(5);
 /// The highest logical unit number: flat space addressing.
 pub const LUN_MAX: u16 = 16383;

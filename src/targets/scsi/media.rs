@@ -14,9 +14,14 @@ use super::sense::{Key, Sense};
 /// TEST UNIT READY.
 ///
 /// # Errors
-/// None: what it asks was asked before.
+/// None: what it asks was asked before, unless it waits for the end of a sanitize.
 #[expect(clippy::unnecessary_wraps, reason = "one signature for all commands")]
-pub(super) fn test_unit_ready(_asked: &Asked) -> Result<Plan, Sense> {
+pub(super) fn test_unit_ready(asked: &Asked) -> Result<Plan, Sense> {
+    if asked.path.unit.sanitizing.is_running() {
+        return Ok(Plan::detached(0, |run: Run| async move {
+            run.path.unit.sanitizing.end_of_poll().await
+        }));
+    }
     Ok(Plan::good())
 }
 

@@ -48,6 +48,8 @@ pub struct Path {
     round: AtomicU64,
     running: [AtomicUsize; 2],
     ended: Notify,
+    /// Which sanitize was asked after, and how often.
+    polls: Mutex<(u32, u32)>,
 }
 
 impl Path {
@@ -67,6 +69,7 @@ impl Path {
             round: AtomicU64::new(0),
             running: Default::default(),
             ended: Notify::new(),
+            polls: Mutex::default(),
         })
     }
 
@@ -113,6 +116,14 @@ impl Path {
         {
             self.raise(Attention::CapacityChanged);
         }
+    }
+
+    /// Counts a question after the end of a sanitize; gives how many there were.
+    pub fn count_poll(&self, sanitize: u32) -> u32 {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, count) = *polls;
+        *polls = (sanitize, if of == sanitize { count.saturating_add(1) } else { 1 });
+        polls.1
     }
 
     /// How this way may be used.

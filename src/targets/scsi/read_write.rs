@@ -44,13 +44,19 @@ pub(super) fn write(asked: &Asked) -> Result<Plan, Sense> {
 /// WRITE ATOMIC(16): one operation of the disk, alone with its sectors.
 ///
 /// # Errors
-/// As READ, and where more is asked for than the disk promises.
+/// As READ, and where more is asked for than the disk promises, or parts of its physical blocks.
 pub(super) fn write_atomic(asked: &Asked) -> Result<Plan, Sense> {
     let medium = asked.medium()?;
     let blocks = Blocks { lba: asked.cdb.u64(2), count: u64::from(asked.cdb.u16(12)) };
     let extent = medium.extent(blocks.within(medium.capacity())?);
-    if blocks.count > u64::from(vpd::atomic_blocks_max(medium)) {
+    let granularity = u64::from(medium.blocks_per_physical());
+    if blocks.count > u64::from(vpd::atomic_blocks_max(medium))
+        || !blocks.count.is_multiple_of(granularity)
+    {
         return Err(Sense::cdb_byte(12));
+    }
+    if !blocks.lba.is_multiple_of(granularity) {
+        return Err(Sense::cdb_byte(2));
     }
     let (disk, durability) = (medium.disk.clone(), durability(asked.cdb));
     Ok(Plan::later(extent.bytes(), move |run: Run| async move {

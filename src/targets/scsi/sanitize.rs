@@ -7,7 +7,7 @@
 //! Source: SBC-4 4.11, 5.24.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 
 use base::units::{Extent, SECTOR_LEN};
 use disk::{AnyDisk, DiskError, Durability, Keep};
@@ -17,7 +17,10 @@ use super::command::{Plan, Run};
 use super::command_table::Entry;
 use super::failure;
 use super::judge::Asked;
-use super::limits::{PATTERN_LEN_MAX, SANITIZE_TIME_MIN, STEP_LEN};
+use super::limits::{
+    PATTERN_LEN_MAX, SANITIZE_POLL_TIME_MAX, SANITIZE_POLLS_MAX, SANITIZE_TIME_MIN, STEP_LEN,
+};
+use super::path::Path;
 use super::sense::{Key, Sense};
 use super::unit::LogicalUnit;
 use super::write_same::repeated;
@@ -35,6 +38,8 @@ pub(super) struct Sanitizing {
     is_running: AtomicBool,
     has_failed: AtomicBool,
     progress: AtomicU16,
+    /// The number of the one that ran last.
+    round: AtomicU32,
     ended: Notify,
 }
 
@@ -56,8 +61,9 @@ impl Sanitizing {
     ///
     /// # Errors
     /// That a sanitize is running, or has failed.
-    pub fn admit(&self, entry: &Entry) -> Result<(), Sense> {
+    pub fn admit(&self, entry: &Entry, path: &Path) -> Result<(), Sense> {
         match self.sense() {
+            Some(_) if entry.code == 0x00 && self.is_polled(path) => Ok(()),
             Some(sense) if !entry.is_allowed_in_sanitize() => {
                 let is_sanitize = entry.code == 0x48;
                 if is_sanitize && sense.key == Key::MediumError { Ok(()) } else { Err(sense) }
@@ -66,9 +72,30 @@ impl Sanitizing {
         }
     }
 
+    /// Whether a nexus asks for the end again and again: then its question waits.
+    fn is_polled(&self, path: &Path) -> bool {
+        self.is_running.load(Ordering::Acquire)
+            && path.count_poll(self.round.load(Ordering::Relaxed)) > SANITIZE_POLLS_MAX
+    }
+
     fn begin(&self) -> bool {
         self.progress.store(0, Ordering::Relaxed);
+        self.round.fetch_add(1, Ordering::Relaxed);
         !self.is_running.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether there is an end to wait for.
+    pub fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Acquire)
+    }
+
+    /// Waits for the end, for a while.
+    ///
+    /// # Errors
+    /// That it is still running, or has failed.
+    pub async fn end_of_poll(&self) -> Result<(), Sense> {
+        let _ = tokio::time::timeout(SANITIZE_POLL_TIME_MAX, self.wait()).await;
+        self.sense().map_or(Ok(()), Err)
     }
 
     fn end(&self, has_failed: bool) {
@@ -120,7 +147,7 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
     if is_wrong {
         return Err(Sense::cdb_byte(7));
     }
-    Ok(Plan::later(u64::from(len), move |run: Run| async move {
+    Ok(Plan::detached(u64::from(len), move |run: Run| async move {
         let unit = &run.path.unit;
         let method = match action {
             OVERWRITE => decode(&run.list(u64::from(len))?, block_len)?,

@@ -1,5 +1,8 @@
 //! GET LBA STATUS: which blocks are mapped, unmapped or anchored.
 //!
+//! That is known of physical blocks: an answer begins with the first whole one at or behind the address that
+//! was asked for, where there is one.
+//!
 //! Source: SBC-4 5.8.
 
 use base::units::Extent;
@@ -26,6 +29,7 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
     if lba >= medium.capacity() {
         return Err(Sense::out_of_range(lba));
     }
+    let lba = first_told(lba, u64::from(medium.blocks_per_physical()), medium.capacity());
     let (disk, per_block) = (medium.disk.clone(), medium.per_block);
     let extent = Extent::new(lba * per_block, (medium.capacity() - lba) * per_block);
     let count = allowed.saturating_sub(HEAD_LEN).div_ceil(DESCRIPTOR_LEN).max(1);
@@ -35,6 +39,14 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
         let map = map.map_err(|error| failure::sense(&error, &run.path.unit))?;
         Ok(encode(lba, &in_blocks(&map, per_block), count_max))
     }))
+}
+
+/// The block that an answer begins with.
+const fn first_told(lba: u64, per_physical: u64, capacity: u64) -> u64 {
+    match lba.checked_next_multiple_of(per_physical) {
+        Some(whole) if whole < capacity => whole,
+        _ => lba,
+    }
 }
 
 /// Neighbouring stretches of `extent` from its start on, merged where they are alike: one more than wanted
@@ -114,6 +126,13 @@ fn encode(lba: u64, stretches: &[(u64, MapKind)], count_max: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_begins_with_a_whole_physical_block_where_there_is_one() {
+        assert_eq!([0, 8, 9, 15].map(|lba| first_told(lba, 8, 1000)), [0, 8, 16, 16]);
+        assert_eq!(first_told(997, 8, 1000), 997);
+        assert_eq!(first_told(9, 1, 1000), 9);
+    }
 
     #[test]
     fn a_block_with_any_data_is_mapped() {

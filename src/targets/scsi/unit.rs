@@ -190,8 +190,8 @@ impl LogicalUnit {
     ///
     /// # Errors
     /// NOT READY, or MEDIUM ERROR after a sanitize that failed.
-    pub(super) fn admit(&self, entry: &Entry, has_disk: bool) -> Result<(), Sense> {
-        self.sanitizing.admit(entry)?;
+    pub(super) fn admit(&self, entry: &Entry, path: &Path, has_disk: bool) -> Result<(), Sense> {
+        self.sanitizing.admit(entry, path)?;
         if entry.needs_medium() && self.is_ejected.load(Ordering::Acquire) {
             return Err(Sense::no_medium());
         }

@@ -91,8 +91,7 @@ pub(super) fn atomic_blocks_max(medium: &Medium) -> u32 {
 fn limits(path: &Path) -> Vec<u8> {
     let block_len = u64::from(path.unit.settings().logical_block_len);
     let medium = path.unit.medium();
-    let physical = medium.as_ref().map_or(4096, |m| u64::from(m.geometry.physical_block_len));
-    let granularity = blocks(physical, block_len).max(1);
+    let granularity = medium.as_ref().map_or(1, |medium| medium.blocks_per_physical());
     let mut body = vec![0; 60];
     body[1] = COMPARE_AND_WRITE_BLOCKS_MAX;
     let mut put = |at: usize, value: u32| {
@@ -108,6 +107,9 @@ fn limits(path: &Path) -> Vec<u8> {
     // MAXIMUM WRITE SAME LENGTH, eight bytes.
     put(40, blocks(WRITE_SAME_LEN_MAX, block_len));
     put(44, medium.as_ref().map_or(0, atomic_blocks_max));
+    // ATOMIC ALIGNMENT and ATOMIC TRANSFER LENGTH GRANULARITY.
+    put(48, granularity);
+    put(52, granularity);
     let optimal = u16::try_from(granularity).unwrap_or(1);
     body[2..4].copy_from_slice(&optimal.to_be_bytes());
     body
