@@ -172,7 +172,7 @@ impl Appliance {
         let before = self.lun(target, lun)?;
         if before.sessions > 0 && them == Sessions::Respect {
             return Err(ControlError::InUse {
-                what: format!("LUN {lun} of the target {target}, {}", before.disk),
+                what: format!("{}, LUN {lun} of the target {target},", before.disk),
                 by: sessions_word(before.sessions),
                 way_out:
                     "let go of it on the initiators and log them out, or ask again with --force"

@@ -233,7 +233,7 @@ async fn rolled_back(
     );
     if *sessions > 0 {
         human.push_str(&format!(
-            "\nnote: {sessions} sessions are connected; their clients may hold old contents in their caches and should reconnect"
+            "\nnote: clients have it open in {sessions} sessions; they may hold old contents in their caches and should reconnect"
         ));
     }
     Shown::new(&begun, human)
