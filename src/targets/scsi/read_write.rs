@@ -49,7 +49,7 @@ pub(super) fn write_atomic(asked: &Asked) -> Result<Plan, Sense> {
     let medium = asked.medium()?;
     let blocks = Blocks { lba: asked.cdb.u64(2), count: u64::from(asked.cdb.u16(12)) };
     let extent = medium.extent(blocks.within(medium.capacity())?);
-    let granularity = u64::from(medium.blocks_per_physical());
+    let granularity = u64::from(vpd::atomic_granularity(medium)).max(1);
     if blocks.count > u64::from(vpd::atomic_blocks_max(medium))
         || !blocks.count.is_multiple_of(granularity)
     {

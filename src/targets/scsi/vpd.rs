@@ -88,6 +88,12 @@ pub(super) fn atomic_blocks_max(medium: &Medium) -> u32 {
     blocks(u64::from(medium.geometry.atomic_write_len).min(TRANSFER_LEN_MAX), medium.block_len())
 }
 
+/// What the address and the length of such a write must be multiples of, in logical blocks: whole physical
+/// blocks, where it may be that long.
+pub(super) fn atomic_granularity(medium: &Medium) -> u32 {
+    medium.blocks_per_physical().min(atomic_blocks_max(medium))
+}
+
 fn limits(path: &Path) -> Vec<u8> {
     let block_len = u64::from(path.unit.settings().logical_block_len);
     let medium = path.unit.medium();
@@ -108,8 +114,9 @@ fn limits(path: &Path) -> Vec<u8> {
     put(40, blocks(WRITE_SAME_LEN_MAX, block_len));
     put(44, medium.as_ref().map_or(0, atomic_blocks_max));
     // ATOMIC ALIGNMENT and ATOMIC TRANSFER LENGTH GRANULARITY.
-    put(48, granularity);
-    put(52, granularity);
+    let atomic = medium.as_ref().map_or(0, atomic_granularity);
+    put(48, atomic);
+    put(52, atomic);
     let optimal = u16::try_from(granularity).unwrap_or(1);
     body[2..4].copy_from_slice(&optimal.to_be_bytes());
     body

@@ -56,8 +56,8 @@ chap_add guarded reader a-secret-of-16-b
 chap_add guarded appliance another-secret-b --mutual
 states=()
 for state in optimized non-optimized standby; do
-  states+=(--hook "a_${state/-/_}=$(command_line portal set 1 --state $state)")
-  states+=(--hook "b_${state/-/_}=$(command_line portal set 2 --state $state)")
+  states+=(--hook "a_${state/-/_}=$(command_line portal set 1 $state)")
+  states+=(--hook "b_${state/-/_}=$(command_line portal set 2 $state)")
 done
 serve="$(command_line view create looking marked@during) &&
   $(command_line lun map guest view/looking --lun 7 --only iqn.2026-11.dev.tidemark.guest:second)"
