@@ -29,11 +29,11 @@ pub(crate) struct FlushState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Covered {
     /// One that is over: everything that was answered is stable.
-    ByTheLast,
+    Last,
     /// The one that is running.
-    ByTheRunning,
+    Running,
     /// One that has to begin first.
-    ByTheNext,
+    Next,
 }
 
 impl Pool {
@@ -47,12 +47,12 @@ impl Pool {
             return;
         }
         match core.covered() {
-            Covered::ByTheLast => {
+            Covered::Last => {
                 drop(core);
                 waiter.finish(Ok(()));
             }
-            Covered::ByTheRunning => core.flush.served.push(waiter),
-            Covered::ByTheNext => {
+            Covered::Running => core.flush.served.push(waiter),
+            Covered::Next => {
                 core.flush.next.push(waiter);
                 self.start_flush(core);
             }
@@ -111,13 +111,13 @@ impl Pool {
 impl Core {
     fn covered(&self) -> Covered {
         if !self.unstable_bases.is_empty() {
-            Covered::ByTheNext
+            Covered::Next
         } else if self.flush.is_running && self.flush.covers == self.completed {
-            Covered::ByTheRunning
+            Covered::Running
         } else if self.durable >= self.completed {
-            Covered::ByTheLast
+            Covered::Last
         } else {
-            Covered::ByTheNext
+            Covered::Next
         }
     }
 }

@@ -251,7 +251,7 @@ mod tests {
             "iqn.1993-08.org.debian:01:abc",
             "iqn.1991-05.com.microsoft:MAIL-1.example.org",
             "eui.02004567A425678D",
-            "naa.52004567BA64678D",
+            "naa.52004567AC64678D",
             "naa.62004567BA64678D0123456789ABCDEF",
         ] {
             let name: IscsiName = text.parse().unwrap();

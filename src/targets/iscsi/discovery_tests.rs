@@ -41,7 +41,7 @@ fn a_session_is_told_its_own_target_only() {
     for request in ["SendTargets=\0", "SendTargets=All\0", &format!("SendTargets={OPEN}\0")] {
         assert_eq!(ask(OPEN, request), told(OPEN));
     }
-    for request in [&format!("SendTargets={CLOSED}\0"), "SendTargets=Alle\0", "SendTargets=A\0"] {
+    for request in [&format!("SendTargets={CLOSED}\0"), "SendTargets=All2\0", "SendTargets=A\0"] {
         assert_eq!(ask(OPEN, request), "SendTargets=Reject ");
     }
 }

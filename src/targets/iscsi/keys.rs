@@ -24,6 +24,8 @@ pub enum Kind {
 #[error("a key was offered twice")]
 pub struct Twice;
 
+/// What an initiator says of itself and of what it wants.
+const NAMES: [&str; 4] = ["InitiatorName", "InitiatorAlias", "TargetName", "SessionType"];
 /// Bounds of lengths of segments and bursts.
 const LENGTHS: std::ops::RangeInclusive<u64> = 512..=0xff_ffff;
 
@@ -39,10 +41,11 @@ impl Keys {
     /// Takes an offer; appends the answer to `out`, where the key wants one.
     ///
     /// # Errors
-    /// `Twice` where the key was offered before.
+    /// `Twice` where the key was offered before, unless it is a name: some initiators say who they are in
+    /// each stage. What counts is what they said first.
     pub fn take(&mut self, kind: Kind, offer: &Pair, out: &mut Vec<u8>) -> Result<(), Twice> {
         let Pair { key, value } = offer;
-        if !self.seen.insert(key.clone()) {
+        if !self.seen.insert(key.clone()) && !NAMES.contains(&key.as_str()) {
             return Err(Twice);
         }
         if matches!(value.as_str(), "NotUnderstood" | "Irrelevant" | "Reject") {
@@ -260,6 +263,21 @@ mod tests {
             let mut keys = Keys::default();
             assert_eq!(answer(&mut keys, Kind::Normal, key, offer), expected, "{key}={offer}");
         }
+    }
+
+    #[test]
+    fn a_key_is_offered_once_and_a_name_may_be_said_again() {
+        let mut keys = Keys::default();
+        let mut take = |key: &str, value: &str| {
+            let pair = Pair { key: key.to_owned(), value: value.to_owned() };
+            keys.take(Kind::Normal, &pair, &mut Vec::new())
+        };
+        for _ in 0..2 {
+            assert_eq!(take("InitiatorName", "iqn.2026-11.dev.tidemark:a"), Ok(()));
+            assert_eq!(take("SessionType", "Normal"), Ok(()));
+        }
+        assert_eq!(take("MaxBurstLength", "4096"), Ok(()));
+        assert_eq!(take("MaxBurstLength", "4096"), Err(Twice));
     }
 
     #[test]

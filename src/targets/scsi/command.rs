@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::units::{Extent, SECTOR_LEN};
 use disk::{Answer, AnyDisk, Buffer, DiskError, Done, Durability, Op, Payload};
+use tokio::sync::Notify;
 
 use super::failure;
 use super::path::{Path, Running};
@@ -70,22 +71,42 @@ impl std::fmt::Debug for Work {
     }
 }
 
+#[derive(Debug, Default)]
+struct Flag {
+    is_set: AtomicBool,
+    set: Notify,
+}
+
 /// Aborts a command, from anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Abort {
-    flag: Arc<AtomicBool>,
+    flag: Arc<Flag>,
     of: Option<(Arc<Path>, u64)>,
 }
 
 impl Abort {
     /// The command ends without a response.
     pub fn abort(&self) {
-        self.flag.store(true, Ordering::Release);
+        self.flag.is_set.store(true, Ordering::Release);
+        self.flag.set.notify_waiters();
+    }
+
+    /// Waits until it is aborted itself.
+    pub(super) async fn aborted(&self) {
+        loop {
+            let set = self.flag.set.notified();
+            tokio::pin!(set);
+            set.as_mut().enable();
+            if self.flag.is_set.load(Ordering::Acquire) {
+                return;
+            }
+            set.await;
+        }
     }
 
     /// Whether it does: it was aborted itself, or with all others of its nexus.
     pub fn is_aborted(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
+        self.flag.is_set.load(Ordering::Acquire)
             || self.of.as_ref().is_some_and(|(path, round)| path.round() != *round)
     }
 }

@@ -19,7 +19,10 @@ use super::sense::{Key, Sense};
 pub(super) fn test_unit_ready(asked: &Asked) -> Result<Plan, Sense> {
     if asked.path.unit.sanitizing.is_running() {
         return Ok(Plan::detached(0, |run: Run| async move {
-            run.path.unit.sanitizing.end_of_poll().await
+            tokio::select! {
+                ended = run.path.unit.sanitizing.end_of_poll() => ended,
+                () = run.abort.aborted() => Ok(()),
+            }
         }));
     }
     Ok(Plan::good())

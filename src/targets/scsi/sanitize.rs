@@ -165,11 +165,13 @@ pub(super) fn begin(asked: &Asked) -> Result<Plan, Sense> {
         if is_immediate {
             return Ok(());
         }
-        unit.sanitizing.wait().await;
-        match running.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failure::sense(&error, unit)),
-            Err(_) => Err(Sense::failure()),
+        tokio::select! {
+            done = running => match done {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(failure::sense(&error, unit)),
+                Err(_) => Err(Sense::failure()),
+            },
+            () = run.abort.aborted() => Ok(()),
         }
     }))
 }

@@ -203,7 +203,7 @@ class Checks:
         with self.session(self.arguments.open, initiator=FRIEND + "-to-kill") as session:
             session.run(TEST_UNIT_READY)
             listed = self.appliance.run_json("session", "ls")
-            found = [entry for entry in listed if FRIEND + "-to-kill" in map(str, entry.values())]
+            found = [entry for entry in listed if (entry["iscsi"] or {}).get("initiator") == FRIEND + "-to-kill"]
             assert len(found) == 1, listed
             self.appliance.run("session", "kill", str(found[0]["id"]))
             try:

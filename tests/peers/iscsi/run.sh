@@ -42,18 +42,18 @@ suite_part() {
   disk_new suite 256M
   disk_new protected 256M
   disk_new movable 256M
-  disk_new guarded 256M
+  disk_new secured 256M
   target_new suite
   lun_map suite suite 0
   lun_map suite protected 1 --read-only
   lun_map suite movable 2 --removable
-  target_new guarded
-  lun_map guarded guarded 0
-  chap_on guarded
+  target_new secured
+  lun_map secured secured 0
+  chap_on secured
   # The suite takes these names literally: they must not be read as numbers.
-  for user in tideuser 0x1234abcd 0bTWlkZQ==; do chap_add guarded $user $password; done
+  for user in tideuser 0x1234abcd 0bTWlkZQ==; do chap_add secured $user $password; done
   plain=iscsi://$portal/$(iqn_of suite)
-  secret=$portal/$(iqn_of guarded)/$first
+  secret=$portal/$(iqn_of secured)/$first
   judge suite "$here/suite.py" "$plain/$first" --multipath "iscsi://$portal2/$(iqn_of suite)/$first" \
     --read-only "$plain/$((first + 1))" --removable "$plain/$((first + 2))" \
     --chap "iscsi://tideuser%$password@$secret" --chap-hex "iscsi://0x1234abcd%$password@$secret" \

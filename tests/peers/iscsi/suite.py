@@ -8,7 +8,7 @@ DESTROYS THE LUNS' DATA: the tests that write and those that sanitize are run to
 
 Prints each test's verdict, a table by family, what did not pass and why; the last line is 'N passed, N failed, N
 skipped'. A test that the tool skips, because the target lacks what it asks for, has not passed: the status is 0 only if
-nothing failed and nothing was skipped.
+nothing was skipped and nothing failed but what UNPASSABLE names, with the very complaint that it names.
 
 env: ISCSI_TEST_CU, another tool than that of PATH
 """
@@ -28,6 +28,17 @@ BANNER = "CUnit - A unit testing"
 TIME_STAMP = re.compile(r"^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\s*")
 ASSERTION = re.compile(r"^\d+\.\s+\S+:\d+\s+-")
 SUMMARY = re.compile(r"^\s*tests\s+\d+\s+(?:\d+|n/a)\s+(\d+)\s+(\d+)", re.MULTILINE)
+UNPASSABLE = {
+    # 1.19 asserts that the answer to the reset has come in the line after the one that puts it into its own queue.
+    "iSCSI.iSCSITMF.LUNResetSimpleAsync": re.compile(
+        r"test_async_lu_reset_simple.c:\d+ +- CU_ASSERT_EQUAL\((?:reconnect_succeeded|iscsi_out_queue_length)"
+    ),
+    # The newest asserts that a queued command still waits in its own queue, which it has sent already.
+    "iSCSI.iSCSITMF.AbortTaskSimpleAsync": re.compile(
+        r"test_async_abort_simple.c:\d+ +- CU_ASSERT_EQUAL\(iscsi_out_queue_length"
+    ),
+}
+"""Tests that fail before the target was asked for anything, and the complaint that shows it."""
 REMOVABLE_SUITES = ("PreventAllow", "StartStopUnit", "NoMedia")
 
 
@@ -124,6 +135,12 @@ def judge(status, output):
     return "passed", ""
 
 
+def is_unpassable(test):
+    """Whether it failed by the tool's own fault."""
+    complaint = UNPASSABLE.get(test.name)
+    return test.verdict == "failed" and complaint is not None and complaint.search(test.reason) is not None
+
+
 def print_scores(tests):
     """The table by family, and what did not pass; the counts."""
     rows = {
@@ -176,8 +193,11 @@ def main():
     for test in tests:
         run(test, arguments)
         print(f"{test.verdict:8} {test.name:55} {test.seconds:6.2f} s  {test.reason[:160]}", flush=True)
+    unpassable = [test for test in tests if is_unpassable(test)]
+    for test in unpassable:
+        print(f"\nnote: {test.name} fails whatever the target does: {test.reason}")
     _, failed, skipped = print_scores(tests)
-    return 1 if failed or skipped else 0
+    return 1 if failed > len(unpassable) or skipped else 0
 
 
 if __name__ == "__main__":
