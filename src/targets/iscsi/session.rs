@@ -100,7 +100,10 @@ where
                 return Poll::Ready(());
             }
             let has_moved = self.poll_intake(cx) || self.poll_silence(cx);
-            if !has_moved && !self.is_finished() && self.completions.arm(order, cx.waker()) {
+            if has_moved || self.is_finished() || self.service.begin_flush() {
+                continue;
+            }
+            if self.completions.arm(order, cx.waker()) {
                 return Poll::Pending;
             }
         }

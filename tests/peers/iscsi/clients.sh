@@ -76,7 +76,7 @@ libiscsi_tools() {
   t "... but to whom it is for" iscsi-inq -i "$friend" "$(lun_of closed-to-most 0)"
 }
 
-# No read is of 64 blocks or more: qemu 10.0 then breaks off with an assertion of its own on blocks of 4096.
+# No read is of 32 KiB or more: qemu 10.0 then breaks off with an assertion of its own on blocks of 4096.
 qemu_tools() {
   local url=$1 unit=$2 size=$3 name=blocks-of-$2
   head -c 20000000 /dev/urandom >"$scratch/in"
@@ -89,9 +89,9 @@ qemu_tools() {
   t "$name: qemu-img map" qemu-img map --output=json "$url"
   t "$name: qemu-io, patterns, zeroes, discard, FUA" io "$url" \
     -c 'write -P 0x5a 1M 2M' -c 'write -z 1536k 512k' -c 'write -z -u 2048k 64k' \
-    -c 'read -P 0x5a 1M 128k' -c 'read -P 0 1536k 128k' -c 'read -P 0 2048k 64k' \
-    -c 'discard 4M 1M' -c 'read -P 0 4M 128k' -c 'read -P 0 4992k 128k' -c flush \
-    -c 'write -f -P 7 5M 64k' -c 'read -P 7 5M 64k'
+    -c 'read -P 0x5a 1M 16k' -c 'read -P 0 1536k 16k' -c 'read -P 0 2096k 16k' \
+    -c 'discard 4M 1M' -c 'read -P 0 4M 16k' -c 'read -P 0 5104k 16k' -c flush \
+    -c 'write -f -P 7 5M 64k' -c 'read -P 7 5M 16k'
   t "$name: qemu-io, random writes, like a local file" is_like_a_file "$url" "$unit"
 }
 

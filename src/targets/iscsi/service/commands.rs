@@ -220,6 +220,7 @@ impl Service {
                 if let Some(task) = self.tasks.get(slot) {
                     task.stage = Stage::Running(Some(finish));
                 }
+                self.flushing.note(&disk, &op);
                 self.add_to_batch(slot as u64, disk, op);
             }
             Work::Task(work) => {
@@ -232,7 +233,7 @@ impl Service {
         }
     }
 
-    fn add_to_batch(&mut self, ticket: u64, disk: AnyDisk, op: Op) {
+    pub(super) fn add_to_batch(&mut self, ticket: u64, disk: AnyDisk, op: Op) {
         let request = Request { op, reply: Reply::new(Arc::clone(&self.answers), ticket) };
         let is_same = |one: &AnyDisk| Arc::as_ptr(one).addr() == Arc::as_ptr(&disk).addr();
         match self.batches.iter_mut().find(|(one, _)| is_same(one)) {

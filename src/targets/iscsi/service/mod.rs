@@ -4,6 +4,7 @@
 //! those that came before their turn are held back, and what is outside the window is passed over.
 
 mod commands;
+mod flushing;
 mod management;
 
 use std::collections::{HashMap, VecDeque};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use disk::{Answers, AnyDisk, Request};
 
+use self::flushing::Flushing;
 use self::management::Managing;
 use super::discovery::{Conversation, Directory, TextRequest, TextStep};
 use super::gathered::Gathered;
@@ -127,6 +129,7 @@ pub struct Service {
     ages: u64,
     next_ttt: u32,
     batches: Vec<(AnyDisk, Vec<Request>)>,
+    flushing: Flushing,
     held_back: HashMap<u32, HeldBack>,
     held_back_bytes: usize,
     managing: Vec<Managing>,
@@ -161,6 +164,7 @@ impl Service {
             ages: 0,
             next_ttt: 0,
             batches: Vec::new(),
+            flushing: Flushing::default(),
             held_back: HashMap::new(),
             held_back_bytes: 0,
             managing: Vec::new(),

@@ -1,8 +1,11 @@
 //! Claims about data that is read and written.
 
+use std::sync::Arc;
+
 use super::super::pdu::wire::at;
 use super::initiator::{Initiator, Pdu};
-use super::{EAGER, enter, memory, pattern, serve};
+use super::{EAGER, enter, memory, pattern, serve, until};
+use crate::trials::doubles::Held;
 
 const DIGESTS: &[(&str, &str)] = &[("HeaderDigest", "CRC32C"), ("DataDigest", "CRC32C")];
 
@@ -162,4 +165,29 @@ async fn residuals_say_how_much_more_or_less_there_was() {
         [0; 512],
         "what the command did not take is not written"
     );
+}
+
+#[tokio::test]
+async fn the_flush_of_an_initiator_that_writes_and_flushes_in_turn_begins_when_its_write_was_answered()
+ {
+    let held = Held::new(memory());
+    held.open();
+    let server = serve(&(Arc::clone(&held) as disk::AnyDisk));
+    let mut initiator = enter(&server, EAGER).await;
+    for _ in 0..10 {
+        assert_eq!(initiator.write(0, &[5; 512]).await, 0);
+        assert_eq!(synchronize(&mut initiator).await, 0);
+    }
+    let before = held.batches().len();
+    assert_eq!(initiator.write(0, &[6; 512]).await, 0);
+    until(|| held.batches().len() == before + 2).await;
+    assert_eq!(synchronize(&mut initiator).await, 0);
+    assert_eq!(held.batches().len(), before + 3, "what is asked for is asked all the same");
+    assert_eq!(initiator.read(0, 1).await, [6; 512]);
+}
+
+async fn synchronize(initiator: &mut Initiator) -> u8 {
+    let head = initiator.command(0x80, 0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    initiator.send(head, &[]).await;
+    initiator.next().await.head.0[at::STATUS]
 }
