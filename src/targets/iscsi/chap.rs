@@ -73,7 +73,7 @@ pub trait ChapBook: Send + Sync {
     fn secret(&self, user: &str) -> Option<Secret>;
     /// The name and secret of the target itself, for initiators that ask.
     fn own(&self) -> Option<(String, Secret)>;
-    /// The digests that are allowed, in order of preference.
+    /// The digests that are allowed.
     fn digests(&self) -> Vec<ChapDigest>;
 }
 

@@ -1,5 +1,8 @@
 //! Texts behind the login: which targets there are, and what is asked besides.
 //!
+//! A text with a key that nobody knows, or that asks for targets which cannot be, is rejected as a whole:
+//! initiators look at the kind of the answer, and not into it. Keys of vendors are answered.
+//!
 //! Source: RFC 7143 Appendix C, 11.10, 11.11.
 
 use std::sync::Arc;
@@ -32,7 +35,10 @@ impl Directory {
     }
 
     /// Appends the answer to `SendTargets`.
-    fn send_targets(&self, which: &str, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// `Senseless` where it asks for what cannot be a target.
+    fn send_targets(&self, which: &str, out: &mut Vec<u8>) -> Result<(), Senseless> {
         let is_name = ["iqn.", "eui.", "naa."].iter().any(|kind| which.starts_with(kind));
         let names: Vec<String> = match self.kind() {
             Kind::Normal if which.is_empty() || which == "All" || which == self.target => {
@@ -45,7 +51,7 @@ impl Directory {
                     .filter(|n| which == "All" || n == which)
                     .collect()
             }
-            Kind::Normal | Kind::Discovery => return text::push(out, "SendTargets", "Reject"),
+            Kind::Normal | Kind::Discovery => return Err(Senseless),
         };
         for name in names {
             let before = out.len();
@@ -58,14 +64,15 @@ impl Directory {
                 break;
             }
         }
+        Ok(())
     }
 
-    fn answer(&self, pairs: &[Pair], declared: &mut Option<u32>) -> Vec<u8> {
+    fn answer(&self, pairs: &[Pair], declared: &mut Option<u32>) -> Result<Vec<u8>, Senseless> {
         let mut out = Vec::new();
         for Pair { key, value } in pairs {
             match (key.as_str(), value.as_str()) {
                 (_, "NotUnderstood" | "Irrelevant" | "Reject") => {}
-                ("SendTargets", which) => self.send_targets(which, &mut out),
+                ("SendTargets", which) => self.send_targets(which, &mut out)?,
                 ("MaxRecvDataSegmentLength", len) => {
                     match text::number(len).and_then(|len| u32::try_from(len).ok()) {
                         Some(len @ 512..=0xff_ffff) => *declared = Some(len),
@@ -73,12 +80,19 @@ impl Directory {
                     }
                 }
                 (known, _) if LOGIN_ONLY.contains(&known) => text::push(&mut out, key, "Reject"),
-                _ => text::push(&mut out, key, "NotUnderstood"),
+                (vendors, _) if vendors.starts_with("X-") => {
+                    text::push(&mut out, key, "NotUnderstood");
+                }
+                _ => return Err(Senseless),
             }
         }
-        out
+        Ok(out)
     }
 }
+
+/// A text that makes no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Senseless;
 
 /// Keys that have their place in a login only.
 const LOGIN_ONLY: &[&str] = &[
@@ -173,12 +187,17 @@ impl Conversation {
         if request.is_continued {
             return TextStep::More(self.new_tag());
         }
-        let Ok(pairs) = text::parse(&std::mem::take(&mut self.asked)) else {
-            self.tag = None;
-            return TextStep::Invalid;
-        };
-        self.answer = directory.answer(&pairs, &mut self.declared);
-        self.part(len_max, request.is_final)
+        let pairs = text::parse(&std::mem::take(&mut self.asked)).map_err(|_| Senseless);
+        match pairs.and_then(|pairs| directory.answer(&pairs, &mut self.declared)) {
+            Ok(answer) => {
+                self.answer = answer;
+                self.part(len_max, request.is_final)
+            }
+            Err(Senseless) => {
+                self.tag = None;
+                TextStep::Invalid
+            }
+        }
     }
 
     fn part(&mut self, len_max: usize, is_final: bool) -> TextStep {

@@ -314,9 +314,10 @@ impl Login {
 
     fn challenge(&self, book: &dyn ChapBook, offered: &str) -> Outcome<Challenge> {
         let allowed = book.digests();
-        let is_offered = |number: &str| offered.split(',').any(|one| one == number);
-        let digest = allowed.into_iter().find(|digest| is_offered(digest.number()));
-        let digest = digest.ok_or(status::AUTHENTICATION)?;
+        // Whoever offers a list has put what it likes best first.
+        let mut offered = offered.split(',');
+        let digest = offered.find_map(|one| allowed.iter().find(|digest| digest.number() == one));
+        let digest = *digest.ok_or(status::AUTHENTICATION)?;
         let Premises { challenge, challenge_id, .. } = &self.premises;
         Ok(Challenge { digest, id: *challenge_id, bytes: *challenge })
     }

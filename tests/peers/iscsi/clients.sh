@@ -18,6 +18,12 @@ t() {
 not() { ! "$@"; }
 says() { local text=$1; shift; timeout 60 "$@" | grep -F -- "$text"; }
 lun_of() { echo "iscsi://$portal/$(iqn_of "$1")/$(($2 + lun_shift))"; }
+# What iscsi-ls says counts, not its status: it ends at the first target that does not know this user.
+lists_luns() {
+  local told
+  told=$(timeout 60 iscsi-ls -s "$1" 2>&1 || true)
+  echo "$told" | grep -F -- "Lun:$((1 + lun_shift)) "
+}
 size_of() { [ "$(iscsi-readcapacity16 -s "$1")" = "$2" ]; }
 io() { local url=$1; shift; timeout 120 qemu-io -f raw "$@" "$url"; }
 # What qemu-io says counts, not its status.
@@ -60,7 +66,7 @@ libiscsi_tools() {
   url=$(lun_of open 0)
   guarded=$portal/$(iqn_of guarded)/$((0 + lun_shift))
   t "iscsi-ls lists the targets" says "$(iqn_of open)" iscsi-ls "iscsi://$portal"
-  t "iscsi-ls lists the LUNs" says "Lun:$((1 + lun_shift)) " iscsi-ls -s "iscsi://reader%$secret@$portal"
+  t "iscsi-ls lists the LUNs" lists_luns "iscsi://reader%$secret@$portal"
   t "iscsi-inq" says "Peripheral Device Type:DIRECT_ACCESS" iscsi-inq "$url"
   t "one serial on both portals" has_the_same_serial_on_both_portals
   t "iscsi-inq, device identification" iscsi-inq -e 1 -c 131 "$url"
