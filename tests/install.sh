@@ -13,8 +13,8 @@ packages=(
   build-essential git openssl python3 python3-venv
   # clients and peers of the NBD suite
   qemu-utils libnbd-bin python3-libnbd nbdkit fio
-  # initiators and the suite of tests of the iSCSI suite
-  libiscsi-bin
+  # initiators, the tests and the peer of the iSCSI suite, and of the bench
+  libiscsi-bin tgt
   # attachment and file systems
   fuse3 e2fsprogs xfsprogs btrfs-progs kmod
   # the guest of tests/peers/vm
