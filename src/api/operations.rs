@@ -1,0 +1,127 @@
+//! Every operation of the API: who may do it, and where people find it on the command line and in the console.
+//!
+//! The one place where roles are decided. What is not in this table is open to nobody.
+
+use control::Role;
+
+/// One operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// The method, in capitals.
+    pub method: &'static str,
+    /// The address below `/api/v1`, as the router writes it.
+    pub path: &'static str,
+    /// The least role that may do it.
+    pub role: Role,
+    /// The command that does the same.
+    pub command: &'static str,
+    /// The page of the console that does the same.
+    pub page: &'static str,
+}
+
+const fn operation(
+    method: &'static str,
+    path: &'static str,
+    role: Role,
+    command: &'static str,
+    page: &'static str,
+) -> Operation {
+    Operation { method, path, role, command, page }
+}
+
+/// All of them, by address.
+pub const OPERATIONS: &[Operation] = {
+    use Role::{Admin, Helpdesk, Operator, Viewer};
+    &[
+        operation("GET", "/attachments", Viewer, "tidemark attach --list", "views"),
+        operation("POST", "/attachments", Operator, "tidemark attach", "views"),
+        operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),
+        operation("GET", "/discovery/chap", Viewer, "tidemark chap ls --discovery", "targets"),
+        operation("POST", "/discovery/chap", Admin, "tidemark chap set --discovery", "targets"),
+        operation(
+            "DELETE",
+            "/discovery/chap/{user}",
+            Admin,
+            "tidemark chap rm --discovery",
+            "targets",
+        ),
+        operation("GET", "/exports", Viewer, "tidemark export ls", "targets"),
+        operation("GET", "/groups", Viewer, "tidemark group ls", "volumes"),
+        operation("POST", "/groups", Operator, "tidemark group create", "volumes"),
+        operation("DELETE", "/groups/{name}", Operator, "tidemark group rm", "volumes"),
+        operation("POST", "/groups/{name}/marks", Operator, "tidemark group mark", "volumes"),
+        operation("GET", "/jobs", Viewer, "tidemark job ls", "jobs"),
+        operation("GET", "/jobs/{id}", Viewer, "tidemark job show", "jobs"),
+        operation("DELETE", "/jobs/{id}", Operator, "tidemark job cancel", "jobs"),
+        operation("POST", "/marks", Operator, "tidemark mark take", "volume"),
+        operation("GET", "/portals", Viewer, "tidemark portal ls", "targets"),
+        operation("PATCH", "/portals/{group}", Operator, "tidemark portal set", "targets"),
+        operation("GET", "/sessions", Viewer, "tidemark session ls", "targets"),
+        operation("DELETE", "/sessions/{id}", Operator, "tidemark session kill", "targets"),
+        operation("GET", "/status", Viewer, "tidemark status", "now"),
+        operation("GET", "/targets", Viewer, "tidemark target ls", "targets"),
+        operation("POST", "/targets", Operator, "tidemark target create", "targets"),
+        operation("GET", "/targets/{name}", Viewer, "tidemark target show", "targets"),
+        operation("PATCH", "/targets/{name}", Operator, "tidemark target set", "targets"),
+        operation("DELETE", "/targets/{name}", Operator, "tidemark target rm", "targets"),
+        operation("GET", "/targets/{name}/chap", Viewer, "tidemark chap ls", "targets"),
+        operation("POST", "/targets/{name}/chap", Admin, "tidemark chap set", "targets"),
+        operation("DELETE", "/targets/{name}/chap/{user}", Admin, "tidemark chap rm", "targets"),
+        operation("GET", "/targets/{name}/initiators", Viewer, "tidemark initiator ls", "targets"),
+        operation(
+            "POST",
+            "/targets/{name}/initiators",
+            Operator,
+            "tidemark initiator allow",
+            "targets",
+        ),
+        operation(
+            "DELETE",
+            "/targets/{name}/initiators/{who}",
+            Operator,
+            "tidemark initiator deny",
+            "targets",
+        ),
+        operation("GET", "/targets/{name}/luns", Viewer, "tidemark lun ls", "targets"),
+        operation("POST", "/targets/{name}/luns", Operator, "tidemark lun map", "targets"),
+        operation("GET", "/targets/{name}/luns/{lun}", Viewer, "tidemark lun ls", "targets"),
+        operation("PATCH", "/targets/{name}/luns/{lun}", Operator, "tidemark lun set", "targets"),
+        operation(
+            "DELETE",
+            "/targets/{name}/luns/{lun}",
+            Operator,
+            "tidemark lun unmap",
+            "targets",
+        ),
+        operation("GET", "/views", Viewer, "tidemark view ls", "views"),
+        operation("POST", "/views", Helpdesk, "tidemark view create", "views"),
+        operation("GET", "/views/{name}", Viewer, "tidemark view show", "views"),
+        operation("DELETE", "/views/{name}", Operator, "tidemark view rm", "views"),
+        operation("POST", "/views/{name}/promote", Operator, "tidemark view promote", "views"),
+        operation("GET", "/volumes", Viewer, "tidemark volume ls", "volumes"),
+        operation("POST", "/volumes", Operator, "tidemark volume create", "volumes"),
+        operation("GET", "/volumes/{name}", Viewer, "tidemark volume show", "volume"),
+        operation("PATCH", "/volumes/{name}", Operator, "tidemark volume set", "volume"),
+        operation("DELETE", "/volumes/{name}", Operator, "tidemark volume rm", "volume"),
+        operation("GET", "/volumes/{name}/marks", Viewer, "tidemark mark ls", "volume"),
+        operation("GET", "/volumes/{name}/marks/{mark}", Viewer, "tidemark mark show", "volume"),
+        operation(
+            "PATCH",
+            "/volumes/{name}/marks/{mark}",
+            Operator,
+            "tidemark mark hold",
+            "volume",
+        ),
+        operation("DELETE", "/volumes/{name}/marks/{mark}", Operator, "tidemark mark rm", "volume"),
+        operation("POST", "/volumes/{name}/release", Operator, "tidemark volume release", "volume"),
+        operation("POST", "/volumes/{name}/rollback", Operator, "tidemark rollback", "volume"),
+        operation("POST", "/volumes/{name}/scrub", Operator, "tidemark scrub", "volume"),
+        operation("POST", "/volumes/{name}/undo", Operator, "tidemark undo", "volume"),
+    ]
+};
+
+/// The operation of a method at an address as the router writes it, below `/api/v1`.
+pub fn find(method: &str, path: &str) -> Option<&'static Operation> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    OPERATIONS.iter().find(|operation| operation.method == method && operation.path == path)
+}
