@@ -25,6 +25,16 @@ impl Rng for SystemRng {
     }
 }
 
+/// Bytes that nobody can guess, for keys and passwords of programs; always from the operating system.
+///
+/// # Panics
+/// Where the operating system has no randomness to give, which leaves nothing safe to do.
+pub fn unguessable<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
+    bytes
+}
+
 /// Chance from a seed: the same seed gives the same numbers (SplitMix64).
 #[derive(Debug)]
 pub struct SeededRng(Mutex<u64>);

@@ -14,8 +14,11 @@ use store::{Pool, World};
 use tokio::task::JoinHandle;
 
 use crate::attachers::of_this_host;
+use crate::access::Access;
 use crate::attachments::Attachments;
-use crate::config::Config;
+use crate::audit::Audit;
+use crate::catalogue::{Catalogue, on_a_thread};
+use crate::config::{ApiConfig, Config};
 use crate::doors::{Doors, Protocol, SessionStatus};
 use crate::error::ControlError;
 use crate::exports::PoolExports;
@@ -23,12 +26,15 @@ use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
 use crate::jobs::Jobs;
 use crate::state::{StateDir, StateLock};
-use crate::status::{self, ApplianceStatus, ExportStatus, Trouble};
+use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
 use crate::uses::{Closing, Scope, Uses};
 use crate::volumes::Sessions;
 
 /// How soon a mapped disk that has failed is seen to have.
 const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How old the copy of the catalogue in the pool may become.
+const COPY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running appliance.
 pub struct Appliance {
@@ -48,6 +54,12 @@ pub struct Appliance {
     doors: Doors,
     attachments: Attachments,
     jobs: Jobs,
+    catalogue: Arc<Catalogue>,
+    access: Arc<Access>,
+    audit: Arc<Audit>,
+    /// Keeps the copy of the catalogue.
+    copying: JoinHandle<()>,
+    api: Mutex<Vec<DoorStatus>>,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -125,7 +137,13 @@ impl Appliance {
                 return Err(error);
             }
         };
+        let catalogue = open_catalogue(&state).await?;
         let appliance = Self {
+            access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
+            audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),
+            copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
+            catalogue,
+            api: Mutex::default(),
             lock,
             started_ms: clock.wall_ms(),
             config: Mutex::new(config),
@@ -192,10 +210,14 @@ impl Appliance {
     /// either, the next start recovers it from the journal.
     pub async fn stop(&self) -> Result<(), ControlError> {
         self.watch.abort();
+        self.copying.abort();
         self.doors.close().await;
         self.attachments.detach_all().await;
         self.jobs.stop().await;
         self.state.remove_socket(&self.lock);
+        if let Err(error) = on_a_thread(&self.catalogue, Catalogue::keep_copy).await {
+            tracing::warn!(%error, "copy the catalogue into the pool");
+        }
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         match background {
             Some(background) => close_pool(&self.pool, background).await,
@@ -231,7 +253,7 @@ impl Appliance {
             volumes,
             views,
             targets: self.targets(),
-            doors: self.doors.status(),
+            doors: [self.doors.status(), self.api_doors().clone()].concat(),
             sessions: self.doors.sessions().len(),
             attachments: self.attachments.list(),
             jobs_running: self.jobs.running(),
@@ -250,6 +272,11 @@ impl Appliance {
                 "it is closed: {why}; choose where it listens with --iscsi or iscsi.listen in the \
                  configuration, or `none`"
             ),
+            is_failure: false,
+        }));
+        all.extend(self.catalogue.trouble().map(|what| Trouble {
+            of: "catalogue".into(),
+            what,
             is_failure: false,
         }));
         all.extend(self.not_in_force().iter().map(|what| Trouble {
@@ -283,6 +310,30 @@ impl Appliance {
     /// The state directory.
     pub fn state(&self) -> &StateDir {
         &self.state
+    }
+
+    /// Who may come in.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    /// What was done by whom.
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// What is configured for the API.
+    pub fn api_config(&self) -> ApiConfig {
+        self.config().api.clone()
+    }
+
+    /// Takes note of where the API listens besides the socket.
+    pub fn set_api_doors(&self, doors: Vec<DoorStatus>) {
+        *self.api_doors() = doors;
+    }
+
+    fn api_doors(&self) -> MutexGuard<'_, Vec<DoorStatus>> {
+        self.api.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pool.
@@ -351,6 +402,26 @@ impl Appliance {
 
     fn not_in_force(&self) -> MutexGuard<'_, Vec<String>> {
         self.not_in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the catalogue, on a thread that may wait for a disk.
+async fn open_catalogue(state: &StateDir) -> Result<Arc<Catalogue>, ControlError> {
+    let (dir, pool) = (state.path().to_owned(), state.pool());
+    let opened = tokio::task::spawn_blocking(move || Catalogue::open(&dir, &pool)).await;
+    opened.map(Arc::new).map_err(|error| ControlError::State {
+        what: "open the catalogue".into(),
+        why: error.to_string(),
+    })
+}
+
+/// Keeps the copy of the catalogue in the pool, for as long as it runs.
+async fn keep_copies(catalogue: Arc<Catalogue>) {
+    loop {
+        tokio::time::sleep(COPY_INTERVAL).await;
+        if let Err(error) = on_a_thread(&catalogue, Catalogue::keep_copy).await {
+            tracing::warn!(%error, "copy the catalogue into the pool");
+        }
     }
 }
 

@@ -15,6 +15,11 @@
 //! announce = ["storage.example.org:3260"]           # what initiators are told instead
 //! discovery_chap_md5 = false                        # whether discovery takes CHAP with MD5
 //!
+//! [api]
+//! listen = ["127.0.0.1:8443"]       # the console and the API over HTTPS, besides the socket
+//! certificate = "tls/api.pem"       # without these, one of its own that signs itself
+//! key = "tls/api.key"
+//!
 //! [pool]
 //! journal_size = "1G"               # counts when the pool is made
 //! compression_level = 1             # of zstd, 1 to 19; 0 is off
@@ -40,6 +45,10 @@ pub const NBD_PORT: u16 = 10809;
 pub const ISCSI_PORT: u16 = 3260;
 /// Portals of an appliance: every address of a large host.
 const PORTALS_MAX: usize = 64;
+/// The port of the console where nobody chose another.
+pub const API_PORT: u16 = 8443;
+/// Addresses on which the console listens.
+const API_ADDRESSES_MAX: usize = 16;
 /// The highest level of zstd that needs no special memory.
 const COMPRESSION_LEVEL_MAX: i32 = 19;
 
@@ -215,6 +224,45 @@ impl IscsiConfig {
     }
 }
 
+/// The console and the API over HTTPS.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it listens, as `HOST:PORT`; nowhere, where this is empty. Where nobody has said, on this host alone, and
+    /// on a free port where the usual one is taken.
+    pub listen: Option<Vec<String>>,
+    /// Its certificates, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+impl ApiConfig {
+    /// Where it listens, and whether a free port will do.
+    pub fn addresses(&self) -> (Vec<String>, bool) {
+        match &self.listen {
+            Some(listen) => (listen.clone(), false),
+            None => (vec![format!("127.0.0.1:{API_PORT}")], true),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err("api.certificate and api.key go together".into());
+        }
+        let listen = self.listen.iter().flatten();
+        for address in listen.clone() {
+            if !matches!(address.parse(), Ok(ListenAddress::Tcp(_))) {
+                return Err(format!("api.listen has {address:?}, which is no HOST:PORT"));
+            }
+        }
+        if listen.count() > API_ADDRESSES_MAX {
+            return Err(format!("api.listen has at most {API_ADDRESSES_MAX} addresses"));
+        }
+        Ok(())
+    }
+}
+
 /// The pool.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -242,6 +290,8 @@ pub struct Config {
     pub nbd: NbdConfig,
     /// The iSCSI door.
     pub iscsi: IscsiConfig,
+    /// The console and the API over HTTPS.
+    pub api: ApiConfig,
     /// The pool.
     pub pool: PoolConfig,
     /// The log.
@@ -255,6 +305,8 @@ pub struct Overrides {
     pub listen: Option<Vec<ListenAddress>>,
     /// Where the iSCSI door listens.
     pub iscsi_listen: Option<Vec<PortalAddress>>,
+    /// Where the API listens.
+    pub api_listen: Option<Vec<String>>,
     /// Bytes of a new pool's journal.
     pub journal_size: Option<ByteSize>,
     /// The log's level.
@@ -288,8 +340,10 @@ impl Config {
     /// Reads a configuration whose relative paths start at `from`.
     fn parse(text: &str, from: &Path) -> Result<Self, String> {
         let mut config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        let nbd = &mut config.nbd;
-        for path in [&mut nbd.certificate, &mut nbd.key, &mut nbd.client_ca].into_iter().flatten() {
+        let (nbd, api) = (&mut config.nbd, &mut config.api);
+        let files = [&mut nbd.certificate, &mut nbd.key, &mut nbd.client_ca];
+        let files = files.into_iter().chain([&mut api.certificate, &mut api.key]);
+        for path in files.flatten() {
             *path = from.join(&*path);
         }
         Ok(config)
@@ -302,6 +356,7 @@ impl Config {
         let is_chosen = overrides.iscsi_listen.is_some() || self.iscsi.listen.is_some();
         self.iscsi.listen = overrides.iscsi_listen.or(self.iscsi.listen.take());
         self.iscsi.is_port_flexible = overrides.is_quickstart && !is_chosen;
+        self.api.listen = overrides.api_listen.or(self.api.listen.take());
         self.pool.journal_size = overrides.journal_size.or(self.pool.journal_size);
         self.log.level = overrides.log_level.or(self.log.level.take());
         let is_default = self.nbd.listen == NbdConfig::default().listen;
@@ -324,6 +379,7 @@ impl Config {
             return Err(format!("nbd.listen has {} twice", twice[0]));
         }
         self.iscsi.check()?;
+        self.api.check()?;
         match self.pool.compression_level {
             Some(level) if !(0..=COMPRESSION_LEVEL_MAX).contains(&level) => Err(format!(
                 "pool.compression_level is {level}; it goes from 0 (off) to {COMPRESSION_LEVEL_MAX}"
@@ -349,6 +405,9 @@ impl Config {
     /// What of `next` counts only after a restart, in words.
     pub fn needs_restart(&self, next: &Self) -> Vec<String> {
         let mut waits = Vec::new();
+        if self.api.addresses() != next.api.addresses() {
+            waits.push("api.listen counts after the daemon is started again".into());
+        }
         if self.pool.journal_size != next.pool.journal_size {
             waits.push("pool.journal_size counts only when a pool is made".into());
         }

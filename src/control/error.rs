@@ -113,6 +113,28 @@ pub enum ControlError {
         /// What the operating system says.
         why: String,
     },
+    /// The catalogue cannot be used: locked, full, damaged.
+    #[error("the catalogue cannot be used: {why}")]
+    Catalogue {
+        /// What the database says.
+        why: String,
+    },
+    /// Nobody is let in with this.
+    #[error("{why}")]
+    NotKnown {
+        /// What was shown, and what is wrong with it.
+        why: String,
+        /// What to do about it.
+        way_out: String,
+    },
+    /// Too many tries, or too many at once.
+    #[error("{why}")]
+    TooMany {
+        /// Of what.
+        why: String,
+        /// Seconds after which it is worth trying again.
+        after_s: u64,
+    },
     /// A door could not be opened.
     #[error("listen on {address}: {why}")]
     Listen {
@@ -127,6 +149,12 @@ pub enum ControlError {
 
 fn of_pid(pid: Option<u32>) -> String {
     pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
+}
+
+impl From<rusqlite::Error> for ControlError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Catalogue { why: error.to_string() }
+    }
 }
 
 impl ControlError {
@@ -150,8 +178,11 @@ impl ControlError {
             | Self::Unknown { .. }
             | Self::NotAttached(_) => ErrorKind::NotFound,
             Self::Book { .. } => ErrorKind::Damaged,
-            Self::Invalid { .. } | Self::Config { .. } => ErrorKind::Invalid,
-            Self::State { .. } | Self::Listen { .. } => ErrorKind::Failed,
+            Self::Invalid { .. } | Self::Config { .. } | Self::NotKnown { .. } => ErrorKind::Invalid,
+            Self::Catalogue { .. }
+            | Self::State { .. }
+            | Self::Listen { .. }
+            | Self::TooMany { .. } => ErrorKind::Failed,
         }
     }
 
@@ -174,6 +205,7 @@ impl ControlError {
             Self::InUse { way_out, .. }
             | Self::Invalid { way_out, .. }
             | Self::Unknown { way_out, .. }
+            | Self::NotKnown { way_out, .. }
             | Self::Conflict { way_out, .. } => Some(way_out.clone()),
             Self::Book { .. } => Some(
                 "correct it, or move it away and set up targets anew; then reload with SIGHUP"
@@ -195,6 +227,12 @@ impl ControlError {
                 Some(format!("choose another address with {option}, such as {option} 127.0.0.1:0"))
             }
             Self::State { .. } => Some("`doctor` checks what the daemon needs".into()),
+            Self::Catalogue { .. } => Some(
+                "volumes go on without it; `status` tells what is wrong, and the socket in the state \
+                 directory lets its owner in"
+                    .into(),
+            ),
+            Self::TooMany { after_s, .. } => Some(format!("try again in {after_s} s")),
             Self::Attach { .. } => None,
         }
     }

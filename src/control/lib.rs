@@ -5,9 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod appliance;
 mod attachers;
 pub mod attachments;
+pub mod audit;
+pub mod catalogue;
 pub mod config;
 pub mod contexts;
 pub mod doctor;

@@ -6,6 +6,9 @@
 //!   attachments/       a record per attached disk, for cleaning up after a crash
 //!   iscsi-targets.toml  0600, targets, LUNs and who may log in
 //!   iscsi-secrets.toml  0600, CHAP secrets
+//!   catalogue.sqlite   0600, users, tokens and what was done
+//!   audit.head         0600, the newest hash of the audit log
+//!   api-certificate.pem, api-key.pem   0600, of the console
 //!   tidemark.toml      configuration, if there is one
 //!   tidemark.sock      0600, the API
 //!   tidemarkd.lock     locked by the running daemon; holds its process id

@@ -108,7 +108,8 @@ pub struct RollbackStarted {
 /// Why something failed, as the API and jobs tell it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Failure {
-    /// `not-found`, `conflict`, `invalid`, `no-space`, `damaged` or `failed`.
+    /// `not-found`, `conflict`, `invalid`, `no-space`, `damaged`, `failed`, `unauthenticated`, `forbidden` or
+    /// `too-many`.
     pub code: String,
     /// What is wrong.
     pub detail: String,
@@ -121,12 +122,23 @@ impl Failure {
     /// How this error is told.
     pub fn of(error: &ControlError) -> Self {
         Self {
-            code: code_of(error.kind()).into(),
+            code: match error {
+                ControlError::NotKnown { .. } => UNAUTHENTICATED.into(),
+                ControlError::TooMany { .. } => TOO_MANY.into(),
+                _ => code_of(error.kind()).into(),
+            },
             detail: error.detail(),
             way_out: error.way_out(),
         }
     }
 }
+
+/// The word for a request of somebody who is not known.
+pub const UNAUTHENTICATED: &str = "unauthenticated";
+/// The word for a request of somebody who may not.
+pub const FORBIDDEN: &str = "forbidden";
+/// The word for too many requests.
+pub const TOO_MANY: &str = "too-many";
 
 /// The word for a kind of failure that machines can rely on.
 pub fn code_of(kind: ErrorKind) -> &'static str {

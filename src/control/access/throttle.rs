@@ -1,0 +1,237 @@
+//! Logging in, slowed: who fails waits, ever longer, and only so many passwords are tried at once.
+//!
+//! A wrong password costs its account and its address a wait before the next try, which is refused unseen until
+//! then. So a password is not found by trying, and an account is never locked for good by a stranger.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use base::clock::Clock;
+
+use crate::error::ControlError;
+
+/// Wrong passwords of an account before it must wait.
+const TRIES_OF_USER: u32 = 5;
+/// Wrong passwords from an address before it must wait: many people may sit behind one.
+const TRIES_OF_ADDRESS: u32 = 20;
+/// The first wait; each further failure doubles it.
+const WAIT_FIRST_MS: u64 = 2_000;
+/// The longest wait.
+const WAIT_MAX_MS: u64 = 15 * 60_000;
+/// How long after its last failure somebody is forgotten.
+const MEMORY_MS: u64 = 24 * 60 * 60_000;
+/// Accounts and addresses that are remembered.
+const REMEMBERED_MAX: usize = 4096;
+/// Passwords that are tried at once: each takes 19 MiB and a processor.
+const AT_ONCE_MAX: usize = 2;
+/// How many may wait for that.
+const WAITING_MAX: usize = 16;
+
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u32,
+    last_ms: u64,
+}
+
+#[derive(Default)]
+struct Queue {
+    trying: usize,
+    waiting: usize,
+}
+
+/// Who has failed, and who is trying.
+pub(super) struct Throttle {
+    clock: Arc<dyn Clock>,
+    failures: Mutex<HashMap<String, Failures>>,
+    queue: Mutex<Queue>,
+    free: Condvar,
+}
+
+impl Throttle {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, failures: Mutex::default(), queue: Mutex::default(), free: Condvar::new() }
+    }
+
+    /// Tries a password for this account from this address. Blocks.
+    ///
+    /// # Errors
+    /// `TooMany`, without trying it.
+    pub(super) fn attempt(
+        &self,
+        user: &str,
+        address: &str,
+        is_right: impl FnOnce() -> bool,
+    ) -> Result<bool, ControlError> {
+        let keys = [
+            (format!("user {user}"), TRIES_OF_USER),
+            (format!("address {address}"), TRIES_OF_ADDRESS),
+        ];
+        self.may_try(&keys)?;
+        let _turn = self.turn()?;
+        let is_right = is_right();
+        let now = self.clock.wall_ms();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, _) in keys {
+            if is_right {
+                failures.remove(&key);
+                continue;
+            }
+            make_room(&mut failures, &key);
+            let of = failures.entry(key).or_default();
+            of.count = of.count.saturating_add(1);
+            of.last_ms = now;
+        }
+        Ok(is_right)
+    }
+
+    fn may_try(&self, keys: &[(String, u32)]) -> Result<(), ControlError> {
+        let now = self.clock.wall_ms();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, tries) in keys {
+            let Some(of) = failures.get(key).copied() else { continue };
+            // A clock that was moved must lock nobody out for longer than the wait itself.
+            let since = now.saturating_sub(of.last_ms);
+            if since > MEMORY_MS {
+                failures.remove(key);
+                continue;
+            }
+            let wait = wait_ms(of.count, *tries);
+            if since < wait {
+                return Err(ControlError::TooMany {
+                    why: "too many wrong passwords".into(),
+                    after_s: (wait - since).div_ceil(1000),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&self) -> Result<Turn<'_>, ControlError> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.waiting >= WAITING_MAX {
+            let why = "too many people log in at this moment".into();
+            return Err(ControlError::TooMany { why, after_s: 1 });
+        }
+        queue.waiting += 1;
+        while queue.trying >= AT_ONCE_MAX {
+            queue = self.free.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.waiting -= 1;
+        queue.trying += 1;
+        Ok(Turn(self))
+    }
+}
+
+fn wait_ms(failures: u32, tries: u32) -> u64 {
+    match failures.checked_sub(tries) {
+        None => 0,
+        Some(beyond) => {
+            let doubled = WAIT_FIRST_MS.saturating_mul(1_u64 << beyond.min(32));
+            Duration::from_millis(doubled.min(WAIT_MAX_MS)).as_secs() * 1000
+        }
+    }
+}
+
+/// Forgets who failed longest ago, where there is no room for another.
+fn make_room(failures: &mut HashMap<String, Failures>, key: &str) {
+    if failures.len() < REMEMBERED_MAX || failures.contains_key(key) {
+        return;
+    }
+    let oldest = failures.iter().min_by_key(|(_, of)| of.last_ms).map(|(key, _)| key.clone());
+    if let Some(oldest) = oldest {
+        failures.remove(&oldest);
+    }
+}
+
+struct Turn<'a>(&'a Throttle);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).trying -= 1;
+        self.0.free.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use base::clock::ManualClock;
+
+    use super::*;
+
+    fn throttle() -> (Arc<ManualClock>, Throttle) {
+        let clock = Arc::new(ManualClock::default());
+        (Arc::clone(&clock), Throttle::new(clock))
+    }
+
+    #[test]
+    fn after_five_wrong_ones_each_further_try_waits_twice_as_long() {
+        let (clock, throttle) = throttle();
+        for _ in 0..5 {
+            assert!(!throttle.attempt("anna", "192.0.2.1", || false).unwrap());
+        }
+        let untried = || panic!("a password was tried");
+        let error = throttle.attempt("anna", "192.0.2.2", untried).unwrap_err();
+        assert!(matches!(error, ControlError::TooMany { after_s: 2, .. }), "{error:?}");
+        clock.advance(Duration::from_secs(2));
+        assert!(!throttle.attempt("anna", "192.0.2.2", || false).unwrap());
+        let error = throttle.attempt("anna", "192.0.2.2", untried).unwrap_err();
+        assert!(matches!(error, ControlError::TooMany { after_s: 4, .. }), "{error:?}");
+        assert!(throttle.attempt("ben", "192.0.2.2", || true).unwrap());
+        clock.advance(Duration::from_secs(4));
+        assert!(throttle.attempt("anna", "192.0.2.2", || true).unwrap());
+        assert!(!throttle.attempt("anna", "192.0.2.2", || false).unwrap());
+    }
+
+    #[test]
+    fn an_address_that_tries_many_accounts_waits_too_and_the_wait_has_an_end() {
+        let (clock, throttle) = throttle();
+        for n in 0..20 {
+            throttle.attempt(&format!("user{n}"), "192.0.2.1", || false).unwrap();
+        }
+        assert!(throttle.attempt("anna", "192.0.2.1", || true).is_err());
+        assert_eq!(wait_ms(u32::MAX, TRIES_OF_USER), WAIT_MAX_MS);
+        clock.advance(Duration::from_millis(WAIT_MAX_MS));
+        assert!(throttle.attempt("anna", "192.0.2.1", || true).unwrap());
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_memory() {
+        let (_, throttle) = throttle();
+        for n in 0..REMEMBERED_MAX + 100 {
+            throttle.attempt(&format!("user{n}"), &format!("address{n}"), || false).unwrap();
+        }
+        assert!(throttle.failures.lock().unwrap().len() <= REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn only_so_many_are_tried_at_once_and_so_many_wait() {
+        let (_, throttle) = throttle();
+        let (most, now, refused) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let all = AT_ONCE_MAX + WAITING_MAX + 10;
+        let begin = Barrier::new(all);
+        std::thread::scope(|scope| {
+            for n in 0..all {
+                let (throttle, most, now, refused, begin) = (&throttle, &most, &now, &refused, &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    let tried = throttle.attempt(&format!("u{n}"), &format!("a{n}"), || {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        while refused.load(Ordering::SeqCst) < 10 {
+                            std::thread::yield_now();
+                        }
+                        now.fetch_sub(1, Ordering::SeqCst);
+                        true
+                    });
+                    if tried.is_err() {
+                        refused.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!((most.into_inner(), refused.into_inner()), (AT_ONCE_MAX, 10));
+    }
+}

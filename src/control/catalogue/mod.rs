@@ -1,0 +1,397 @@
+//! The catalogue: one embedded database of what the appliance remembers beside its pool: who may come in, and
+//! what was done. The journal of the pool stays the truth about volumes and marks.
+//!
+//! ```text
+//! DIR/catalogue.sqlite        0600, with -wal and -shm beside it while it is open
+//! DIR/pool/catalogue.sqlite   0600, a copy, at most a minute old; taken where the first is lost or damaged
+//! ```
+//!
+//! Nothing here stops the appliance. A catalogue that cannot be used is a trouble that the status tells; volumes
+//! go on, and the API's socket lets its owner in without it. Calls block on a disk, so they are made on threads
+//! for that ([`Catalogue::read`], [`Catalogue::change`]), never in the data path.
+
+mod copy;
+mod schema;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::error::ControlError;
+
+/// How long a call waits for another program that has the database locked.
+const BUSY_DEADLINE: Duration = Duration::from_secs(2);
+/// Name of the file, in the state directory and in the pool's.
+const FILE: &str = "catalogue.sqlite";
+
+/// The catalogue.
+pub struct Catalogue {
+    path: PathBuf,
+    copy: PathBuf,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    database: Option<Connection>,
+    /// What is wrong with it, until a call succeeds.
+    trouble: Option<String>,
+    /// What happened when it was opened; stays.
+    opening: Option<String>,
+    /// Whether the copy is behind.
+    has_changed: bool,
+}
+
+impl Catalogue {
+    /// Opens the catalogue of a state directory; makes it where there is none; takes the copy in the pool's
+    /// directory where it is lost or damaged. Blocks.
+    pub fn open(state: &Path, pool: &Path) -> Self {
+        let (path, copy) = (state.join(FILE), pool.join(FILE));
+        let (database, opening) = match open_or_restore(&path, &copy) {
+            Ok((database, opening)) => (Some(database), opening),
+            Err(why) => (None, Some(why)),
+        };
+        if let Some(what) = &opening {
+            tracing::error!(file = %path.display(), "{what}");
+        }
+        let inside = Inside { database, trouble: None, opening, has_changed: true };
+        Self { path, copy, inside: Mutex::new(inside) }
+    }
+
+    /// Looks something up. Blocks.
+    ///
+    /// # Errors
+    /// `Catalogue` where the database cannot be used, or what `work` says.
+    pub fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let mut inside = self.inside();
+        let result = work(inside.database()?);
+        inside.note(&result);
+        result
+    }
+
+    /// Changes something, whole or not at all, and durably. Blocks.
+    ///
+    /// # Errors
+    /// `Catalogue` where the database cannot be used, or what `work` says.
+    pub fn change<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let mut inside = self.inside();
+        let database = inside.database()?;
+        let result = (|| {
+            let change = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+            let done = work(&change)?;
+            change.commit()?;
+            Ok(done)
+        })();
+        inside.note(&result);
+        inside.has_changed |= result.is_ok();
+        result
+    }
+
+    /// What a person should know about it: what is wrong now, or what was found when it was opened.
+    pub fn trouble(&self) -> Option<String> {
+        let inside = self.inside();
+        let what = inside.trouble.as_ref().or(inside.opening.as_ref())?;
+        Some(format!("{}: {what}", self.path.display()))
+    }
+
+    /// Brings the copy in the pool's directory up to date, where something has changed. Blocks.
+    ///
+    /// # Errors
+    /// `Catalogue` where it cannot be written.
+    pub fn keep_copy(&self) -> Result<(), ControlError> {
+        let mut inside = self.inside();
+        if !inside.has_changed {
+            return Ok(());
+        }
+        let result = copy::write(inside.database()?, &self.copy);
+        inside.note(&result);
+        inside.has_changed = result.is_err();
+        result
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn database(&self) -> Result<&Connection, ControlError> {
+        self.database.as_ref().ok_or_else(|| ControlError::Catalogue {
+            why: self.opening.clone().unwrap_or_else(|| "it is not open".into()),
+        })
+    }
+
+    /// Remembers whether the database works; what else a call refuses is no trouble.
+    fn note<T>(&mut self, result: &Result<T, ControlError>) {
+        match result {
+            Ok(_) => self.trouble = None,
+            Err(ControlError::Catalogue { why }) => self.trouble = Some(why.clone()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Does work on a catalogue, or on what holds one, on a thread that may wait for a disk.
+///
+/// # Errors
+/// What the work says.
+pub async fn on_a_thread<S, T>(
+    it: &Arc<S>,
+    work: impl FnOnce(&S) -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, ControlError>
+where
+    S: Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let it = Arc::clone(it);
+    match tokio::task::spawn_blocking(move || work(&it)).await {
+        Ok(result) => result,
+        Err(error) => Err(ControlError::Catalogue { why: format!("the work broke off: {error}") }),
+    }
+}
+
+/// The database, and what a person should know about how it was come by.
+fn open_or_restore(
+    path: &Path,
+    copy: &Path,
+) -> Result<(Connection, Option<String>), String> {
+    let is_lost = !path.exists() && copy.exists();
+    let why = match is_lost {
+        true => "it was not there".to_owned(),
+        false => match open(path) {
+            Ok(database) => return Ok((database, None)),
+            Err(Unusable::Now(why)) => return Err(why),
+            Err(Unusable::Damaged(why)) => why,
+        },
+    };
+    let aside = copy::put_aside(path).map_err(|error| format!("{why}; put it aside: {error}"))?;
+    let kept = aside.map(|aside| format!(" (it is {} now)", aside.display())).unwrap_or_default();
+    let restored = copy.exists() && copy::take(copy, path).is_ok();
+    let told = match restored {
+        true => format!(
+            "{why}{kept}; the copy in the pool took its place, so changes of its last minute may be lost"
+        ),
+        false => format!(
+            "{why}{kept}, and there is no copy; users and tokens are to be made anew: `user add`"
+        ),
+    };
+    match open(path) {
+        Ok(database) => Ok((database, Some(told))),
+        Err(Unusable::Now(error)) => Err(error),
+        Err(Unusable::Damaged(error)) => {
+            // The copy is damaged too: begin anew, and leave it where it is for somebody to look at.
+            copy::put_aside(path).map_err(|error| format!("{why}; put it aside: {error}"))?;
+            let database = open(path).map_err(|unusable| unusable.why())?;
+            let told = format!(
+                "{why}{kept}, and the copy in the pool is no better ({error}); users and tokens are to be \
+                 made anew: `user add`"
+            );
+            Ok((database, Some(told)))
+        }
+    }
+}
+
+/// Why a database does not open.
+enum Unusable {
+    /// It may be good, but not now: locked, no space, no right, a newer version.
+    Now(String),
+    /// It is not what was written.
+    Damaged(String),
+}
+
+impl Unusable {
+    fn why(self) -> String {
+        match self {
+            Self::Now(why) | Self::Damaged(why) => why,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::Now(error.to_string()),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, Unusable> {
+    // SQLite gives the files beside it the same mode.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Unusable::Now(error.to_string()))?;
+    let mut database = Connection::open(path)?;
+    database.busy_timeout(BUSY_DEADLINE)?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    database.pragma_update(None, "synchronous", "FULL")?;
+    database.pragma_update(None, "foreign_keys", true)?;
+    database.pragma_update(None, "trusted_schema", false)?;
+    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(Unusable::Damaged(verdict));
+    }
+    schema::bring_up_to_date(&mut database).map_err(|error| match error {
+        schema::SchemaError::Database(error) => error.into(),
+        newer @ schema::SchemaError::Newer(_) => Unusable::Now(newer.to_string()),
+    })?;
+    Ok(database)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Place {
+        dir: TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("pool")).unwrap();
+            Self { dir }
+        }
+
+        fn open(&self) -> Catalogue {
+            Catalogue::open(self.dir.path(), &self.dir.path().join("pool"))
+        }
+
+        fn file(&self) -> PathBuf {
+            self.dir.path().join(FILE)
+        }
+    }
+
+    fn add(catalogue: &Catalogue, name: &str) -> Result<(), ControlError> {
+        catalogue.change(|change| {
+            let sql = "INSERT INTO user VALUES (?1, 'admin', 'x', 0, 0, 0, NULL)";
+            change.execute(sql, [name])?;
+            Ok(())
+        })
+    }
+
+    fn users(catalogue: &Catalogue) -> u64 {
+        catalogue
+            .read(|database| Ok(database.query_row("SELECT count(*) FROM user", [], |row| row.get(0))?))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_was_changed_is_there_again_and_for_its_owner_alone() {
+        let place = Place::new();
+        let catalogue = place.open();
+        add(&catalogue, "anna").unwrap();
+        catalogue.keep_copy().unwrap();
+        assert_eq!(catalogue.trouble(), None);
+        for name in [FILE, "catalogue.sqlite-wal", "pool/catalogue.sqlite"] {
+            let mode = fs::metadata(place.dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        drop(catalogue);
+        assert_eq!(users(&place.open()), 1);
+    }
+
+    #[test]
+    fn a_change_that_is_refused_leaves_nothing_behind() {
+        let place = Place::new();
+        let catalogue = place.open();
+        let refused: Result<(), _> = catalogue.change(|change| {
+            change.execute("INSERT INTO user VALUES ('x', 'admin', 'x', 0, 0, 0, NULL)", [])?;
+            Err(ControlError::UnknownJob(1))
+        });
+        assert!(matches!(refused, Err(ControlError::UnknownJob(1))));
+        assert_eq!((users(&catalogue), catalogue.trouble()), (0, None));
+    }
+
+    #[test]
+    fn a_damaged_catalogue_is_put_aside_and_the_copy_takes_its_place() {
+        let place = Place::new();
+        let catalogue = place.open();
+        add(&catalogue, "anna").unwrap();
+        catalogue.keep_copy().unwrap();
+        drop(catalogue);
+        fs::write(place.file(), "this is no database, however long one looks at it").unwrap();
+        let catalogue = place.open();
+        assert_eq!(users(&catalogue), 1);
+        let trouble = catalogue.trouble().unwrap();
+        assert!(trouble.contains("copy in the pool took its place"), "{trouble}");
+        let aside = fs::read_dir(place.dir.path()).unwrap().flatten();
+        assert_eq!(aside.filter(|e| e.file_name().to_string_lossy().contains("damaged")).count(), 1);
+    }
+
+    #[test]
+    fn a_catalogue_that_is_gone_comes_back_from_the_copy() {
+        let place = Place::new();
+        let catalogue = place.open();
+        add(&catalogue, "anna").unwrap();
+        catalogue.keep_copy().unwrap();
+        drop(catalogue);
+        fs::remove_file(place.file()).unwrap();
+        assert_eq!(users(&place.open()), 1);
+    }
+
+    #[test]
+    fn with_the_copy_damaged_as_well_it_begins_anew_and_says_so() {
+        let place = Place::new();
+        for path in [place.file(), place.dir.path().join("pool").join(FILE)] {
+            fs::write(path, "no database at all, but long enough to look at").unwrap();
+        }
+        let catalogue = place.open();
+        assert_eq!(users(&catalogue), 0);
+        assert!(catalogue.trouble().unwrap().contains("user add"));
+    }
+
+    #[test]
+    fn a_locked_catalogue_says_so_and_works_when_the_lock_is_gone() {
+        let place = Place::new();
+        let catalogue = place.open();
+        let other = Connection::open(place.file()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = add(&catalogue, "anna").unwrap_err();
+        assert!(error.to_string().contains("locked"), "{error}");
+        assert!(catalogue.trouble().unwrap().contains("locked"));
+        other.execute_batch("ROLLBACK").unwrap();
+        add(&catalogue, "anna").unwrap();
+        assert_eq!(catalogue.trouble(), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_nothing_is_half_written() {
+        let place = Place::new();
+        let catalogue = place.open();
+        let pages = catalogue.read(|database| {
+            let pages: u64 = database.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            database.pragma_update(None, "max_page_count", pages)?;
+            Ok(pages)
+        });
+        pages.unwrap();
+        let failed = (0..100).find_map(|n| add(&catalogue, &format!("u{n:0>900}")).err());
+        assert!(failed.unwrap().to_string().contains("full"));
+        assert!(catalogue.trouble().unwrap().contains("full"));
+        let verdict = catalogue.read(|database| {
+            Ok(database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))?)
+        });
+        assert_eq!(verdict.unwrap(), "ok");
+    }
+}

@@ -1,0 +1,86 @@
+//! The tables, as steps from each version to the next. A step that was released is never changed.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// What leads from each version to the next; the first makes everything from nothing.
+const STEPS: &[&str] = &["
+    CREATE TABLE user (
+        name        TEXT PRIMARY KEY,
+        role        TEXT NOT NULL,
+        password    TEXT NOT NULL,
+        is_locked   INTEGER NOT NULL DEFAULT 0,
+        made_ms     INTEGER NOT NULL,
+        password_ms INTEGER NOT NULL,
+        login_ms    INTEGER
+    ) STRICT;
+    CREATE TABLE session (
+        digest  BLOB PRIMARY KEY,
+        user    TEXT NOT NULL REFERENCES user (name) ON DELETE CASCADE,
+        csrf    TEXT NOT NULL,
+        origin  TEXT NOT NULL,
+        made_ms INTEGER NOT NULL,
+        used_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_of_user ON session (user);
+    CREATE TABLE token (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        label      TEXT NOT NULL,
+        digest     BLOB NOT NULL UNIQUE,
+        user       TEXT NOT NULL,
+        role       TEXT NOT NULL,
+        made_ms    INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        used_ms    INTEGER
+    ) STRICT;
+    CREATE TABLE audit (
+        number    INTEGER PRIMARY KEY,
+        at_ms     INTEGER NOT NULL,
+        who       TEXT NOT NULL,
+        role      TEXT NOT NULL,
+        origin    TEXT NOT NULL,
+        operation TEXT NOT NULL,
+        object    TEXT NOT NULL,
+        detail    TEXT NOT NULL,
+        outcome   TEXT NOT NULL,
+        hash      BLOB NOT NULL
+    ) STRICT;
+    "];
+
+/// Why a database is not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SchemaError {
+    #[error("it is of version {0}, made by a newer tidemarkd; this one knows {known}", known = STEPS.len())]
+    Newer(usize),
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
+/// Brings a database up to date, each step whole or not at all.
+pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), SchemaError> {
+    let done: usize = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if done > STEPS.len() {
+        return Err(SchemaError::Newer(done));
+    }
+    for (version, step) in (1..).zip(STEPS).skip(done) {
+        let change = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change.execute_batch(step)?;
+        change.pragma_update(None, "user_version", version)?;
+        change.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_taken_once_and_a_newer_database_is_left_alone() {
+        let mut database = Connection::open_in_memory().unwrap();
+        bring_up_to_date(&mut database).unwrap();
+        bring_up_to_date(&mut database).unwrap();
+        database.pragma_update(None, "user_version", STEPS.len() + 1).unwrap();
+        let error = bring_up_to_date(&mut database).unwrap_err();
+        assert!(error.to_string().contains("newer tidemarkd"), "{error}");
+    }
+}
