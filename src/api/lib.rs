@@ -5,12 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod extract;
+pub mod guard;
+pub mod https;
 pub mod model;
 pub mod operations;
 pub mod problem;
 pub mod routes;
 pub mod server;
 
+pub use certificate::Certificates;
+pub use https::Https;
 pub use problem::Problem;
 pub use server::serve;

@@ -155,3 +155,42 @@ pub struct Removed {
     /// What is gone.
     pub removed: String,
 }
+
+/// `POST /session`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Who.
+    pub user: Name,
+    /// Their password.
+    pub password: control::access::Password,
+}
+
+/// `POST /setup`: the first admin.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// What the daemon printed at its start.
+    pub code: String,
+    /// Who.
+    pub user: Name,
+    /// Their password.
+    pub password: control::access::Password,
+}
+
+/// What may stand after the question mark of a list that is longer than an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Page {
+    /// Entries older than the one with this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// How many, newest first.
+    pub limit: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { before: None, limit: 100 }
+    }
+}

@@ -11,9 +11,9 @@ pub struct Operation {
     pub method: &'static str,
     /// The address below `/api/v1`, as the router writes it.
     pub path: &'static str,
-    /// The least role that may do it.
-    pub role: Role,
-    /// The command that does the same.
+    /// The least role that may do it; without one anybody may, known or not.
+    pub role: Option<Role>,
+    /// The command that does the same; empty where only the console needs it.
     pub command: &'static str,
     /// The page of the console that does the same.
     pub page: &'static str,
@@ -26,7 +26,17 @@ const fn operation(
     command: &'static str,
     page: &'static str,
 ) -> Operation {
-    Operation { method, path, role, command, page }
+    Operation { method, path, role: Some(role), command, page }
+}
+
+/// One that leads in, and so is open to those who are not in yet.
+const fn way_in(
+    method: &'static str,
+    path: &'static str,
+    command: &'static str,
+    page: &'static str,
+) -> Operation {
+    Operation { method, path, role: None, command, page }
 }
 
 /// All of them, by address.
@@ -36,6 +46,8 @@ pub const OPERATIONS: &[Operation] = {
         operation("GET", "/attachments", Viewer, "tidemark attach --list", "views"),
         operation("POST", "/attachments", Operator, "tidemark attach", "views"),
         operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),
+        operation("GET", "/audit", Admin, "tidemark audit ls", "audit"),
+        operation("GET", "/audit/verify", Admin, "tidemark audit verify", "audit"),
         operation("GET", "/discovery/chap", Viewer, "tidemark chap ls --discovery", "targets"),
         operation("POST", "/discovery/chap", Admin, "tidemark chap set --discovery", "targets"),
         operation(
@@ -58,6 +70,10 @@ pub const OPERATIONS: &[Operation] = {
         operation("PATCH", "/portals/{group}", Operator, "tidemark portal set", "targets"),
         operation("GET", "/sessions", Viewer, "tidemark session ls", "targets"),
         operation("DELETE", "/sessions/{id}", Operator, "tidemark session kill", "targets"),
+        way_in("GET", "/session", "tidemark whoami", "login"),
+        way_in("POST", "/session", "", "login"),
+        way_in("DELETE", "/session", "", "login"),
+        way_in("POST", "/setup", "tidemark user add", "setup"),
         operation("GET", "/status", Viewer, "tidemark status", "now"),
         operation("GET", "/targets", Viewer, "tidemark target ls", "targets"),
         operation("POST", "/targets", Operator, "tidemark target create", "targets"),
@@ -93,6 +109,13 @@ pub const OPERATIONS: &[Operation] = {
             "tidemark lun unmap",
             "targets",
         ),
+        operation("GET", "/tokens", Admin, "tidemark token ls", "users"),
+        operation("POST", "/tokens", Admin, "tidemark token create", "users"),
+        operation("DELETE", "/tokens/{id}", Admin, "tidemark token rm", "users"),
+        operation("GET", "/users", Admin, "tidemark user ls", "users"),
+        operation("POST", "/users", Admin, "tidemark user add", "users"),
+        operation("PATCH", "/users/{name}", Admin, "tidemark user set", "users"),
+        operation("DELETE", "/users/{name}", Admin, "tidemark user rm", "users"),
         operation("GET", "/views", Viewer, "tidemark view ls", "views"),
         operation("POST", "/views", Helpdesk, "tidemark view create", "views"),
         operation("GET", "/views/{name}", Viewer, "tidemark view show", "views"),

@@ -25,6 +25,12 @@ pub struct Problem {
     /// The kind as one word, and what is wrong and what to do about it.
     #[serde(flatten)]
     pub failure: Failure,
+    /// Whether nobody has a name here yet, so that the first one is to be made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fresh: bool,
+    /// Seconds after which it is worth trying again; a header of the answer.
+    #[serde(skip)]
+    pub after_s: Option<u64>,
 }
 
 impl Problem {
@@ -35,6 +41,8 @@ impl Problem {
             title: title.into(),
             status: status.as_u16(),
             failure,
+            is_fresh: false,
+            after_s: None,
         }
     }
 
@@ -42,6 +50,19 @@ impl Problem {
     pub fn bad_request(status: StatusCode, detail: impl Into<String>) -> Self {
         let failure = Failure { code: "invalid".into(), detail: detail.into(), way_out: None };
         Self::new(status, "The request makes no sense", failure)
+    }
+
+    /// Somebody who is known and may not.
+    pub fn forbidden(detail: String, way_out: String) -> Self {
+        let code = control::status::FORBIDDEN.into();
+        let failure = Failure { code, detail, way_out: Some(way_out) };
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", failure)
+    }
+
+    /// A method that an address does not take.
+    pub fn no_method() -> Self {
+        let what = "this address of the API does not take this method";
+        Self::bad_request(StatusCode::METHOD_NOT_ALLOWED, what)
     }
 
     /// No such address.
@@ -57,25 +78,44 @@ impl Problem {
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
-        let (status, title) = match error.kind() {
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
-            ErrorKind::Conflict => (StatusCode::CONFLICT, "In the way of something else"),
-            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "The request makes no sense"),
-            ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
-            ErrorKind::Damaged => (StatusCode::INTERNAL_SERVER_ERROR, "Damaged"),
-            ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "It did not work"),
+        let (status, title) = match &error {
+            ControlError::NotKnown { .. } => (StatusCode::UNAUTHORIZED, "Not logged in"),
+            ControlError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
+            ControlError::Catalogue { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The catalogue cannot be used")
+            }
+            _ => of_kind(error.kind()),
+        };
+        let after_s = match &error {
+            ControlError::TooMany { after_s, .. } => Some(*after_s),
+            _ => None,
         };
         if status.is_server_error() {
             tracing::error!(%error, "request failed");
         }
-        Self::new(status, title, Failure::of(&error))
+        Self { after_s, ..Self::new(status, title, Failure::of(&error)) }
+    }
+}
+
+fn of_kind(kind: ErrorKind) -> (StatusCode, &'static str) {
+    match kind {
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+        ErrorKind::Conflict => (StatusCode::CONFLICT, "In the way of something else"),
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "The request makes no sense"),
+        ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+        ErrorKind::Damaged => (StatusCode::INTERNAL_SERVER_ERROR, "Damaged"),
+        ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "It did not work"),
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let after_s = self.after_s;
         let mut response = (status, Json(self)).into_response();
+        if let Some(after_s) = after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, after_s.into());
+        }
         let kind = HeaderValue::from_static(PROBLEM_TYPE);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response

@@ -1,16 +1,31 @@
-//! The API on a Unix socket. Who may open the socket may do everything.
+//! The API on a Unix socket, and the routes that it shares with HTTPS. Who may open the socket may do everything.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::{Extension, Router};
 use control::Appliance;
 
+use crate::guard::{Way, guard};
 use crate::problem::Problem;
 use crate::routes;
 
 /// Bytes of a request's body: the largest names 64 volumes.
 pub const BODY_LEN_MAX: usize = 64 * 1024;
+
+/// What a browser is told: load nothing from elsewhere, be in no frame, keep no answer, guess no type.
+const SECURITY_HEADERS: &[(HeaderName, &str)] = &[
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         font-src 'self'; manifest-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 
 /// Answers requests until `stop` is through; then those that are being answered are finished. Must be
 /// called within a runtime.
@@ -23,18 +38,34 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    axum::serve(listener, router(appliance)).with_graceful_shutdown(stop).await
+    let router = router(appliance).layer(Extension(Way::Socket));
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
-/// All addresses of the API.
+/// All addresses of the API. Each request must carry the [`Way`] by which it came.
 pub fn router(appliance: Arc<Appliance>) -> Router {
+    let guarded =
+        routes::all().route_layer(middleware::from_fn_with_state(Arc::clone(&appliance), guard));
     Router::new()
-        .nest("/api/v1", routes::all())
+        .nest("/api/v1", guarded)
         .fallback(async || Problem::no_route())
-        .method_not_allowed_fallback(async || {
-            let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
-            Problem::bad_request(status, "this address of the API does not take this method")
-        })
+        .method_not_allowed_fallback(async || Problem::no_method())
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(appliance)
+}
+
+/// The same, for browsers.
+pub(crate) fn with_security_headers(router: Router) -> Router {
+    router.layer(middleware::from_fn(async |request: Request, next: Next| {
+        let is_api = request.uri().path().starts_with("/api/");
+        let mut response = next.run(request).await;
+        let headers = response.headers_mut();
+        for (name, value) in SECURITY_HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if is_api {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        response
+    }))
 }

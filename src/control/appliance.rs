@@ -13,8 +13,8 @@ use kernel_stubs::Attacher;
 use store::{Pool, World};
 use tokio::task::JoinHandle;
 
-use crate::attachers::of_this_host;
 use crate::access::Access;
+use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
 use crate::audit::Audit;
 use crate::catalogue::{Catalogue, on_a_thread};
@@ -60,6 +60,7 @@ pub struct Appliance {
     /// Keeps the copy of the catalogue.
     copying: JoinHandle<()>,
     api: Mutex<Vec<DoorStatus>>,
+    api_trouble: Mutex<Option<String>>,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -144,6 +145,7 @@ impl Appliance {
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
             catalogue,
             api: Mutex::default(),
+            api_trouble: Mutex::default(),
             lock,
             started_ms: clock.wall_ms(),
             config: Mutex::new(config),
@@ -198,6 +200,8 @@ impl Appliance {
         let mut current = self.config();
         current.nbd = config.nbd;
         current.iscsi = config.iscsi;
+        let listen = current.api.listen.clone();
+        current.api = ApiConfig { listen, ..config.api };
         current.log = config.log;
         opened.map(|()| Reloaded { needs_restart })
     }
@@ -279,6 +283,8 @@ impl Appliance {
             what,
             is_failure: false,
         }));
+        let api = self.api_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(api.map(|what| Trouble { of: "console".into(), what, is_failure: false }));
         all.extend(self.not_in_force().iter().map(|what| Trouble {
             of: "configuration".into(),
             what: what.clone(),
@@ -330,6 +336,11 @@ impl Appliance {
     /// Takes note of where the API listens besides the socket.
     pub fn set_api_doors(&self, doors: Vec<DoorStatus>) {
         *self.api_doors() = doors;
+    }
+
+    /// Takes note of what is wrong with the API over HTTPS, for the status.
+    pub fn set_api_trouble(&self, what: Option<String>) {
+        *self.api_trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     fn api_doors(&self) -> MutexGuard<'_, Vec<DoorStatus>> {

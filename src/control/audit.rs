@@ -129,10 +129,20 @@ impl Audit {
             let hash = link(before, &entry);
             entry.hash = crate::access::hex(&hash);
             change.execute(
-                &format!("INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+                &format!(
+                    "INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+                ),
                 params![
-                    entry.number, entry.at_ms, entry.who, entry.role, entry.origin, entry.operation, entry.object,
-                    entry.detail, entry.outcome, hash
+                    entry.number,
+                    entry.at_ms,
+                    entry.who,
+                    entry.role,
+                    entry.origin,
+                    entry.operation,
+                    entry.object,
+                    entry.detail,
+                    entry.outcome,
+                    hash
                 ],
             )?;
             Ok((entry.number, entry.hash))
@@ -145,13 +155,20 @@ impl Audit {
     ///
     /// # Errors
     /// `Catalogue`.
-    pub fn entries(&self, before: Option<u64>, most: usize) -> Result<Vec<AuditEntry>, ControlError> {
+    pub fn entries(
+        &self,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<AuditEntry>, ControlError> {
         let before = before.unwrap_or(i64::MAX.unsigned_abs());
         self.catalogue.read(|database| {
-            let sql = format!("SELECT {COLUMNS} FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2"
+            );
             let mut all = database.prepare_cached(&sql)?;
             let before = i64::try_from(before).unwrap_or(i64::MAX);
-            let rows = all.query_map(params![before, most.min(PAGE_MAX)], |row| Ok(entry(row)?.0))?;
+            let rows =
+                all.query_map(params![before, most.min(PAGE_MAX)], |row| Ok(entry(row)?.0))?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?)
         })
     }
@@ -164,7 +181,8 @@ impl Audit {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.read_head();
         self.catalogue.read(|database| {
-            let mut all = database.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
+            let mut all =
+                database.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
             let mut rows = all.query([])?;
             let (mut before, mut count, mut finding) = (BEGIN, 0, None);
             let mut hash_at_head = None;
@@ -206,7 +224,8 @@ impl Audit {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::from("0 -"),
             Err(error) => return Err(error.to_string()),
         };
-        let parts = text.trim().split_once(' ').map(|(number, hash)| (number.parse(), hash.to_owned()));
+        let parts =
+            text.trim().split_once(' ').map(|(number, hash)| (number.parse(), hash.to_owned()));
         match parts {
             Some((Ok(number), hash)) => Ok((number, hash)),
             _ => Err("it is not as it was written".into()),
@@ -225,16 +244,20 @@ fn wrong_with(entry: &AuditEntry, hash: &[u8; 32], before: [u8; 32], place: u64)
 }
 
 /// What the file beside the database says against it. The file may be one behind: it is written after the entry.
-fn against_head(kept: &Result<(u64, String), String>, count: u64, found: Option<String>) -> Option<String> {
+fn against_head(
+    kept: &Result<(u64, String), String>,
+    count: u64,
+    found: Option<String>,
+) -> Option<String> {
     match kept {
         Err(why) => Some(format!("audit.head cannot be read: {why}")),
         Ok((0, _)) if count <= 1 => None,
         Ok((number, _)) if *number > count => {
             Some(format!("entries {} to {number} are missing at the end", count + 1))
         }
-        Ok((number, _)) if *number + 1 < count => {
-            Some(format!("entries after {number} were not written by tidemarkd: audit.head does not know them"))
-        }
+        Ok((number, _)) if *number + 1 < count => Some(format!(
+            "entries after {number} were not written by tidemarkd: audit.head does not know them"
+        )),
         Ok((number, hash)) => (found.as_ref() != Some(hash) && *number > 0)
             .then(|| format!("entry {number} is not the one of which audit.head has the hash")),
     }
@@ -248,8 +271,20 @@ fn newest(database: &Connection) -> Result<(u64, [u8; 32]), ControlError> {
 
 /// The hash of an entry: over the hash before it and its fields as a JSON array.
 fn link(before: [u8; 32], entry: &AuditEntry) -> [u8; 32] {
-    let AuditEntry { number, at_ms, who, role, origin, operation, object, detail, outcome, hash: _ } = entry;
-    let fields = serde_json::json!([number, at_ms, who, role, origin, operation, object, detail, outcome]);
+    let AuditEntry {
+        number,
+        at_ms,
+        who,
+        role,
+        origin,
+        operation,
+        object,
+        detail,
+        outcome,
+        hash: _,
+    } = entry;
+    let fields =
+        serde_json::json!([number, at_ms, who, role, origin, operation, object, detail, outcome]);
     Sha256::new().chain_update(before).chain_update(fields.to_string()).finalize().into()
 }
 
@@ -295,7 +330,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir(dir.path().join("pool")).unwrap();
             let catalogue = Arc::new(Catalogue::open(dir.path(), &dir.path().join("pool")));
-            let audit = Audit::new(Arc::clone(&catalogue), Arc::new(ManualClock::default()), dir.path());
+            let audit =
+                Audit::new(Arc::clone(&catalogue), Arc::new(ManualClock::default()), dir.path());
             for n in 0..count {
                 audit.note(Deed {
                     who: "anna".into(),
@@ -366,7 +402,8 @@ mod tests {
         for _ in 0..7 {
             forged.audit.note(Deed { who: "nobody".into(), ..Deed::default() });
         }
-        fs::copy(place.dir.path().join("audit.head"), forged.dir.path().join("audit.head")).unwrap();
+        fs::copy(place.dir.path().join("audit.head"), forged.dir.path().join("audit.head"))
+            .unwrap();
         assert!(forged.finding().contains("entry 7 is not the one"), "{}", forged.finding());
         fs::write(other.dir.path().join("audit.head"), "nonsense").unwrap();
         assert!(other.finding().contains("audit.head"));

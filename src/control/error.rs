@@ -178,7 +178,9 @@ impl ControlError {
             | Self::Unknown { .. }
             | Self::NotAttached(_) => ErrorKind::NotFound,
             Self::Book { .. } => ErrorKind::Damaged,
-            Self::Invalid { .. } | Self::Config { .. } | Self::NotKnown { .. } => ErrorKind::Invalid,
+            Self::Invalid { .. } | Self::Config { .. } | Self::NotKnown { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Catalogue { .. }
             | Self::State { .. }
             | Self::Listen { .. }

@@ -1,5 +1,6 @@
 //! What can be typed: `tidemark [--state DIR] [--json] NOUN VERB ...`.
 
+pub mod access;
 pub mod iscsi;
 
 use std::path::PathBuf;
@@ -107,6 +108,17 @@ pub enum Command {
     /// Work that takes long
     #[command(subcommand)]
     Job(JobCommand),
+    /// Users: people who may come in over HTTPS
+    #[command(subcommand)]
+    User(access::UserCommand),
+    /// Tokens: programs that may come in over HTTPS
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// The audit log: what was done by whom
+    #[command(subcommand)]
+    Audit(access::AuditCommand),
+    /// Who you are to the appliance, and what you may do
+    Whoami,
     /// Read the on-disk structures of a pool whose daemon is stopped
     Inspect {
         /// State directory, or a pool's own directory; without one, that of --state

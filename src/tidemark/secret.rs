@@ -12,16 +12,29 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::CliError;
 
-/// Reads the secret from this file, or asks for it.
+/// Reads the CHAP secret of somebody from this file, or asks for it.
 ///
 /// # Errors
 /// `Told` where it is no secret, others could read the file, or there is no terminal to ask at.
-pub fn read(file: Option<&Path>, what: &str) -> Result<SecretText, CliError> {
+pub fn read(file: Option<&Path>, whose: &str) -> Result<SecretText, CliError> {
+    read_as(file, &format!("Secret of {whose}"), "--secret-file FILE", SecretText::new)
+}
+
+/// Reads a secret of any kind from this file, or asks this question; `option` is what names a file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as<T, E: std::fmt::Display>(
+    file: Option<&Path>,
+    question: &str,
+    option: &str,
+    make: impl FnOnce(String) -> Result<T, E>,
+) -> Result<T, CliError> {
     let text = match file {
         Some(path) => from_file(path)?,
-        None => asked(what)?,
+        None => asked(question, option)?,
     };
-    SecretText::new(text).map_err(|error| {
+    make(text).map_err(|error| {
         refused(error.to_string(), "choose another, such as `openssl rand -hex 16`")
     })
 }
@@ -86,11 +99,12 @@ impl Drop for Quiet {
     }
 }
 
-fn asked(what: &str) -> Result<String, CliError> {
+fn asked(question: &str, option: &str) -> Result<String, CliError> {
     let mut quiet = Quiet::open().map_err(|_| {
-        refused("there is no terminal to ask for the secret at".into(), "give --secret-file FILE")
+        let detail = "there is no terminal to ask for the secret at".into();
+        refused(detail, &format!("give {option}"))
     })?;
-    let secret = quiet.ask(&format!("Secret of {what}"))?;
+    let secret = quiet.ask(question)?;
     if quiet.ask("Again")? != secret {
         return Err(refused("the two are not the same".into(), "try again"));
     }

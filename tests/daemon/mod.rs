@@ -4,6 +4,7 @@
 //! be shown with the first is not shown with the second.
 #![expect(clippy::unwrap_used, reason = "what helps a test fails it")]
 
+mod access;
 mod api;
 mod attach;
 mod cli;
@@ -11,6 +12,7 @@ mod contexts;
 mod doors;
 mod host;
 mod http;
+mod https;
 mod iscsi;
 mod life;
 mod nbd;

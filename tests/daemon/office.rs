@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use control::config::{IscsiConfig, ListenAddress, NbdConfig};
+use control::config::{ApiConfig, IscsiConfig, ListenAddress, NbdConfig};
 use control::{Appliance, Config, Site, StateDir, World};
 use disk::MemShelf;
 use kernel_stubs::Attacher;
@@ -77,5 +77,7 @@ pub fn door(dir: &TempDir, name: &str) -> ListenAddress {
 /// A configuration that opens these doors and nothing else.
 pub fn config(listen: Vec<ListenAddress>) -> Config {
     let iscsi = IscsiConfig { listen: Some(Vec::new()), ..IscsiConfig::default() };
-    Config { nbd: NbdConfig { listen, ..NbdConfig::default() }, iscsi, ..Config::default() }
+    let api = ApiConfig { listen: Some(vec!["127.0.0.1:0".into()]), ..ApiConfig::default() };
+    let nbd = NbdConfig { listen, ..NbdConfig::default() };
+    Config { nbd, iscsi, api, ..Config::default() }
 }

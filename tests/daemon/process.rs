@@ -66,7 +66,9 @@ impl Daemon {
     pub fn start_plain(dir: TempDir) -> Self {
         let mut command = Command::new(programs().join("tidemarkd"));
         command.arg("--state").arg(dir.path().join("state"));
-        command.args(["--journal-size", "16M", "--log", "warn"]).stdin(Stdio::null());
+        command
+            .args(["--api", "none", "--journal-size", "16M", "--log", "warn"])
+            .stdin(Stdio::null());
         Self::run(command, dir)
     }
 
@@ -143,7 +145,7 @@ pub fn daemon(state: &Path, door: &Path) -> Command {
     command.arg("--state").arg(state).arg("--nbd").arg(format!("unix:{}", door.display()));
     // Tests run beside each other, and the usual port is one. Where portals are asked for, they count.
     command
-        .args(["--iscsi", "none", "--journal-size", "16M", "--log", "warn"])
+        .args(["--iscsi", "none", "--api", "none", "--journal-size", "16M", "--log", "warn"])
         .stdin(Stdio::null());
     command
 }

@@ -1,6 +1,8 @@
 //! The addresses of the API, one noun a file.
 
+mod access;
 mod attachments;
+mod audit;
 mod chap;
 mod doors;
 mod groups;
@@ -45,6 +47,8 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(portals::routes())
         .merge(attachments::routes())
         .merge(jobs::routes())
+        .merge(access::routes())
+        .merge(audit::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {

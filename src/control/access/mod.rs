@@ -17,6 +17,7 @@ use base::clock::Clock;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use hash::hex;
+pub use hash::is_same;
 pub use password::Password;
 pub use sessions::{SESSION_MAX_S, Session, SessionId};
 pub use tokens::{NewToken, TOKEN_PREFIX, TokenMade, TokenStatus};
@@ -110,7 +111,9 @@ impl Access {
         if !self.is_fresh()? {
             return Ok(None);
         }
-        Ok(Some(self.setup().get_or_insert_with(|| hash::hex(&base::rng::unguessable::<16>())).clone()))
+        Ok(Some(
+            self.setup().get_or_insert_with(|| hash::hex(&base::rng::unguessable::<16>())).clone(),
+        ))
     }
 
     /// Makes the first admin.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ControlError;
@@ -56,11 +56,13 @@ impl Password {
     /// not tell who has an account.
     pub(super) fn is(&self, kept: Option<&str>) -> bool {
         static NOBODYS: OnceLock<String> = OnceLock::new();
-        let nobodys = || NOBODYS.get_or_init(|| Self("nobody's password".into()).keep().unwrap_or_default());
+        let nobodys =
+            || NOBODYS.get_or_init(|| Self("nobody's password".into()).keep().unwrap_or_default());
         let compared = kept.unwrap_or_else(|| nobodys());
         let parsed = PasswordHash::new(compared);
-        let is_right = parsed
-            .is_ok_and(|right| Argon2::default().verify_password(self.0.as_bytes(), &right).is_ok());
+        let is_right = parsed.is_ok_and(|right| {
+            Argon2::default().verify_password(self.0.as_bytes(), &right).is_ok()
+        });
         kept.is_some() && is_right
     }
 }

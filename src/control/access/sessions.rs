@@ -44,7 +44,12 @@ impl Access {
     ///
     /// # Errors
     /// `NotKnown` where user and password do not fit or the user is locked, `TooMany`, or `Catalogue`.
-    pub fn log_in(&self, user: &str, password: &Password, origin: &str) -> Result<Session, ControlError> {
+    pub fn log_in(
+        &self,
+        user: &str,
+        password: &Password,
+        origin: &str,
+    ) -> Result<Session, ControlError> {
         let kept = self.catalogue.read(|database| {
             let sql = "SELECT password, is_locked FROM user WHERE name = ?1";
             let found = database.query_row(sql, [user], |row| Ok((row.get(0)?, row.get(1)?)));
@@ -56,7 +61,9 @@ impl Access {
         if !is_right || is_locked {
             return Err(ControlError::NotKnown {
                 why: "user and password do not fit, or the user is locked".into(),
-                way_out: "try again; an admin sets another password with `user set NAME --password`".into(),
+                way_out:
+                    "try again; an admin sets another password with `user set NAME --password`"
+                        .into(),
             });
         }
         let id = SessionId(hash::hex(&base::rng::unguessable::<32>()));
@@ -105,7 +112,10 @@ impl Access {
         }
         if now.abs_diff(used_ms) > NOTED_EACH_MS {
             self.catalogue.change(|change| {
-                change.execute("UPDATE session SET used_ms = ?2 WHERE digest = ?1", params![digest, now])?;
+                change.execute(
+                    "UPDATE session SET used_ms = ?2 WHERE digest = ?1",
+                    params![digest, now],
+                )?;
                 Ok(())
             })?;
         }
@@ -137,7 +147,8 @@ fn has_ended(made_ms: u64, used_ms: u64, now: u64) -> bool {
 
 fn end_old(change: &rusqlite::Connection, now: u64) -> Result<(), ControlError> {
     let (idle, old) = (now.saturating_sub(IDLE_MAX_MS), now.saturating_sub(SESSION_MAX_S * 1000));
-    change.execute("DELETE FROM session WHERE used_ms <= ?1 OR made_ms <= ?2", params![idle, old])?;
+    change
+        .execute("DELETE FROM session WHERE used_ms <= ?1 OR made_ms <= ?2", params![idle, old])?;
     Ok(())
 }
 

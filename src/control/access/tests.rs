@@ -1,3 +1,5 @@
+//! Users, sessions and tokens against a catalogue on disk and a clock of the test's own.
+
 use std::time::Duration;
 
 use base::clock::ManualClock;
@@ -38,7 +40,8 @@ fn with_anna(role: Role) -> (Place, Session) {
     let place = place();
     place.access.add_user(new("root", Role::Admin)).unwrap();
     place.access.add_user(new("anna", role)).unwrap();
-    let session = place.access.log_in("anna", &password("correct horse battery"), "192.0.2.1").unwrap();
+    let session =
+        place.access.log_in("anna", &password("correct horse battery"), "192.0.2.1").unwrap();
     (place, session)
 }
 
@@ -52,7 +55,10 @@ fn the_first_admin_is_made_with_the_code_and_it_is_good_once() {
     assert!(access.is_fresh().unwrap());
     let right = access.setup_code().unwrap().unwrap();
     assert_eq!(access.setup_code().unwrap().as_ref(), Some(&right));
-    assert_eq!(code(&access.set_up("0000", new("eve", Role::Viewer)).unwrap_err()), "unauthenticated");
+    assert_eq!(
+        code(&access.set_up("0000", new("eve", Role::Viewer)).unwrap_err()),
+        "unauthenticated"
+    );
     let made = access.set_up(&right, new("root", Role::Viewer)).unwrap();
     assert_eq!(made.role, Role::Admin);
     assert!(access.set_up(&right, new("eve", Role::Admin)).is_err());
@@ -88,7 +94,8 @@ fn who_logs_out_or_gets_another_password_is_out_everywhere() {
     access.log_out(&session.id).unwrap();
     assert!(access.of_session(&session.id).is_err());
     access.of_session(&other.id).unwrap();
-    let change = UserChange { password: Some(password("another battery")), ..UserChange::default() };
+    let change =
+        UserChange { password: Some(password("another battery")), ..UserChange::default() };
     access.change_user(&name("anna"), &change).unwrap();
     assert!(access.of_session(&other.id).is_err());
     assert!(access.log_in("anna", &password("correct horse battery"), "192.0.2.1").is_err());
@@ -182,7 +189,8 @@ fn nothing_in_the_catalogue_opens_a_door() {
     let token = place.access.make_token(&session.caller, &new).unwrap();
     place.access.catalogue.keep_copy().unwrap();
     let bytes = std::fs::read(place._dir.path().join("pool/catalogue.sqlite")).unwrap();
-    let holds = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+    let holds =
+        |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
     assert!(holds("anna"));
     for secret in [session.id.reveal(), &token.token, "correct horse battery"] {
         assert!(!holds(secret));

@@ -215,7 +215,8 @@ mod tests {
         let begin = Barrier::new(all);
         std::thread::scope(|scope| {
             for n in 0..all {
-                let (throttle, most, now, refused, begin) = (&throttle, &most, &now, &refused, &begin);
+                let (throttle, most, now, refused, begin) =
+                    (&throttle, &most, &now, &refused, &begin);
                 scope.spawn(move || {
                     begin.wait();
                     let tried = throttle.attempt(&format!("u{n}"), &format!("a{n}"), || {

@@ -76,7 +76,8 @@ impl Access {
     /// `Catalogue`.
     pub fn tokens(&self) -> Result<Vec<TokenStatus>, ControlError> {
         self.catalogue.read(|database| {
-            let mut all = database.prepare_cached(&format!("SELECT {COLUMNS} FROM token ORDER BY id"))?;
+            let mut all =
+                database.prepare_cached(&format!("SELECT {COLUMNS} FROM token ORDER BY id"))?;
             let all = all.query_map([], token)?.collect::<Result<Vec<_>, _>>()?;
             Ok(all)
         })
@@ -88,7 +89,8 @@ impl Access {
     /// `Invalid` where it asks for more than they may, or never expires; `Conflict` where there are too many;
     /// `Catalogue`.
     pub fn make_token(&self, maker: &Caller, new: &NewToken) -> Result<TokenMade, ControlError> {
-        let invalid = |why: String, way_out: &str| ControlError::Invalid { why, way_out: way_out.into() };
+        let invalid =
+            |why: String, way_out: &str| ControlError::Invalid { why, way_out: way_out.into() };
         if new.role > maker.role {
             let why = format!("a token of {} may not be {}", maker.role, new.role);
             return Err(invalid(why, "give it no more than you may yourself"));
@@ -98,7 +100,10 @@ impl Access {
             return Err(invalid(why, "give it a date on which it ends"));
         }
         let label = new.label.trim();
-        if label.is_empty() || label.chars().count() > LABEL_LEN_MAX || label.chars().any(char::is_control) {
+        if label.is_empty()
+            || label.chars().count() > LABEL_LEN_MAX
+            || label.chars().any(char::is_control)
+        {
             let why = format!("a label is one line of 1 to {LABEL_LEN_MAX} characters");
             return Err(invalid(why, "say what it is for, such as \"nightly report\""));
         }
@@ -128,12 +133,14 @@ impl Access {
     /// # Errors
     /// `Unknown`, or `Catalogue`.
     pub fn remove_token(&self, id: i64) -> Result<(), ControlError> {
-        self.catalogue.change(|change| match change.execute("DELETE FROM token WHERE id = ?1", [id])? {
-            0 => Err(ControlError::Unknown {
-                why: format!("there is no token {id}"),
-                way_out: "`token ls` shows those that are there".into(),
-            }),
-            _ => Ok(()),
+        self.catalogue.change(|change| {
+            match change.execute("DELETE FROM token WHERE id = ?1", [id])? {
+                0 => Err(ControlError::Unknown {
+                    why: format!("there is no token {id}"),
+                    way_out: "`token ls` shows those that are there".into(),
+                }),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -153,7 +160,9 @@ impl Access {
             let about = found.optional()?.ok_or_else(|| refused("this token is not known here"))?;
             let maker = match about.user.as_str() {
                 LOCAL => Some(Role::Admin),
-                user => users::find(database, user)?.filter(|user| !user.is_locked).map(|user| user.role),
+                user => users::find(database, user)?
+                    .filter(|user| !user.is_locked)
+                    .map(|user| user.role),
             };
             Ok((about, maker))
         })?;
@@ -163,7 +172,10 @@ impl Access {
         }
         if about.used_ms.is_none_or(|used| now.abs_diff(used) > NOTED_EACH_MS) {
             self.catalogue.change(|change| {
-                change.execute("UPDATE token SET used_ms = ?2 WHERE id = ?1", params![about.id, now])?;
+                change.execute(
+                    "UPDATE token SET used_ms = ?2 WHERE id = ?1",
+                    params![about.id, now],
+                )?;
                 Ok(())
             })?;
         }

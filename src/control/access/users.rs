@@ -65,7 +65,8 @@ impl Access {
     /// `Catalogue`.
     pub fn users(&self) -> Result<Vec<UserStatus>, ControlError> {
         self.catalogue.read(|database| {
-            let mut all = database.prepare_cached(&format!("SELECT {COLUMNS} FROM user ORDER BY name"))?;
+            let mut all =
+                database.prepare_cached(&format!("SELECT {COLUMNS} FROM user ORDER BY name"))?;
             let all = all.query_map([], user)?.collect::<Result<Vec<_>, _>>()?;
             Ok(all)
         })
@@ -82,7 +83,9 @@ impl Access {
             way_out: "choose another name; `user ls` shows those that are there".into(),
         };
         if name.as_str() == LOCAL {
-            return Err(taken(format!("{LOCAL} is whoever uses the socket in the state directory")));
+            return Err(taken(format!(
+                "{LOCAL} is whoever uses the socket in the state directory"
+            )));
         }
         let (kept, now) = (password.keep()?, self.now());
         self.catalogue.change(|change| {
@@ -105,17 +108,27 @@ impl Access {
     ///
     /// # Errors
     /// `Unknown`, `Conflict` where nobody would be left who may do everything, or `Catalogue`.
-    pub fn change_user(&self, name: &Name, change: &UserChange) -> Result<UserStatus, ControlError> {
+    pub fn change_user(
+        &self,
+        name: &Name,
+        change: &UserChange,
+    ) -> Result<UserStatus, ControlError> {
         let kept = change.password.as_ref().map(Password::keep).transpose()?;
         let now = self.now();
         self.catalogue.change(|database| {
             let name = name.as_str();
             known(database, name)?;
             if let Some(role) = change.role {
-                database.execute("UPDATE user SET role = ?2 WHERE name = ?1", params![name, role.word()])?;
+                database.execute(
+                    "UPDATE user SET role = ?2 WHERE name = ?1",
+                    params![name, role.word()],
+                )?;
             }
             if let Some(is_locked) = change.is_locked {
-                database.execute("UPDATE user SET is_locked = ?2 WHERE name = ?1", params![name, is_locked])?;
+                database.execute(
+                    "UPDATE user SET is_locked = ?2 WHERE name = ?1",
+                    params![name, is_locked],
+                )?;
             }
             if let Some(kept) = &kept {
                 database.execute(
@@ -189,6 +202,10 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.get::<_, String>(column)?.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
     })
 }

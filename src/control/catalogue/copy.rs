@@ -23,7 +23,9 @@ pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError
         let mut copy = Connection::open(&fresh)?;
         // All at once: whoever changes the catalogue waits for it anyway.
         if Backup::new(database, &mut copy)?.step(-1)? != StepResult::Done {
-            return Err(ControlError::Catalogue { why: "it was locked while it was copied".into() });
+            return Err(ControlError::Catalogue {
+                why: "it was locked while it was copied".into(),
+            });
         }
         // The copy is one file, whatever the journal mode of the original.
         copy.pragma_update(None, "journal_mode", "DELETE")?;

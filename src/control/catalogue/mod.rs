@@ -160,10 +160,7 @@ where
 }
 
 /// The database, and what a person should know about how it was come by.
-fn open_or_restore(
-    path: &Path,
-    copy: &Path,
-) -> Result<(Connection, Option<String>), String> {
+fn open_or_restore(path: &Path, copy: &Path) -> Result<(Connection, Option<String>), String> {
     let is_lost = !path.exists() && copy.exists();
     let why = match is_lost {
         true => "it was not there".to_owned(),
@@ -293,7 +290,9 @@ mod tests {
 
     fn users(catalogue: &Catalogue) -> u64 {
         catalogue
-            .read(|database| Ok(database.query_row("SELECT count(*) FROM user", [], |row| row.get(0))?))
+            .read(|database| {
+                Ok(database.query_row("SELECT count(*) FROM user", [], |row| row.get(0))?)
+            })
             .unwrap()
     }
 
@@ -337,7 +336,10 @@ mod tests {
         let trouble = catalogue.trouble().unwrap();
         assert!(trouble.contains("copy in the pool took its place"), "{trouble}");
         let aside = fs::read_dir(place.dir.path()).unwrap().flatten();
-        assert_eq!(aside.filter(|e| e.file_name().to_string_lossy().contains("damaged")).count(), 1);
+        assert_eq!(
+            aside.filter(|e| e.file_name().to_string_lossy().contains("damaged")).count(),
+            1
+        );
     }
 
     #[test]

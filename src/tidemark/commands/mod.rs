@@ -1,7 +1,9 @@
 //! What each command does, one noun a file. A command asks the daemon and gives what is to be shown; it
 //! prints nothing itself.
 
+mod access;
 mod attachment;
+mod audit;
 mod door;
 mod group;
 mod iscsi;
@@ -92,6 +94,10 @@ async fn run(cli: Cli) -> Outcome {
         Command::Scrub { volume, no_wait } => return volume::scrub(&desk, &volume, no_wait).await,
         Command::Doctor => return local::doctor(&desk, &clock),
         Command::Inspect { path } => local::inspect(&desk, path).await,
+        Command::Audit(command) => return audit::run(&desk, command).await,
+        Command::User(command) => access::users(&desk, command).await,
+        Command::Token(command) => access::tokens(&desk, command).await,
+        Command::Whoami => access::whoami(&desk).await,
         Command::Completions { shell } => local::completions(shell),
         Command::Volume(command) => volume::run(&desk, command).await,
         Command::Mark(command) => mark::run(&desk, command).await,

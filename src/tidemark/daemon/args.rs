@@ -25,6 +25,10 @@ pub(super) struct DaemonArgs {
     /// 127.0.0.1:3260
     #[arg(long, value_name = "ADDRESS")]
     pub iscsi: Vec<IscsiArg>,
+    /// Where the console and the API listen over HTTPS: HOST:PORT (port 0 takes a free one), or none; may be given
+    /// several times. Without it, what the configuration says, or 127.0.0.1:8443
+    #[arg(long, value_name = "ADDRESS")]
+    pub api: Vec<String>,
     /// Size of a new pool's journal
     #[arg(long, value_name = "SIZE")]
     pub journal_size: Option<ByteSize>,
@@ -102,6 +106,8 @@ impl DaemonArgs {
         Overrides {
             listen: given,
             iscsi_listen: (!self.iscsi.is_empty()).then(|| portals.collect()),
+            api_listen: (!self.api.is_empty())
+                .then(|| self.api.iter().filter(|at| *at != "none").cloned().collect()),
             is_quickstart: self.quickstart,
             journal_size: self.journal_size,
             log_level: self.log.clone(),

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{Certificates, Https};
+use control::catalogue::on_a_thread;
 use control::config::Overrides;
 use control::quickstart::next_steps;
 use control::{Appliance, Config, ControlError, StateDir, World};
@@ -52,14 +54,19 @@ impl Run {
             () = signals.stop() => return Ok(()),
         };
         let (stop, stopping) = watch::channel(false);
-        let api = serve(&appliance, stopping)?;
+        let console = Console::open(&appliance).await;
+        let api = serve(&appliance, stopping.clone())?;
         let guidance = match self.is_quickstart {
             true => next_steps(&appliance.begin().await?, &command_line()),
             false => Vec::new(),
         };
-        say_ready(&appliance, &guidance);
+        say_ready(&appliance, &[console.lines(&appliance).await, guidance].concat());
+        let (certificates, https) = console.serve(&appliance, stopping);
         while signals.next().await == Order::Reload {
             self.reload(&appliance).await;
+            if let Some(certificates) = &certificates {
+                certificates.reload(&appliance);
+            }
         }
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
@@ -69,7 +76,8 @@ impl Run {
             super::end_at_once();
         });
         stop.send_replace(true);
-        if tokio::time::timeout(API_STOP_DEADLINE, api).await.is_err() {
+        let both = async { tokio::join!(api, https) };
+        if tokio::time::timeout(API_STOP_DEADLINE, both).await.is_err() {
             tracing::warn!("API requests were left unanswered");
         }
         appliance.stop().await?;
@@ -126,6 +134,60 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// The console over HTTPS, if it could be opened. Where it could not, volumes are served all the same, the socket
+/// lets the owner in, and the status tells why.
+struct Console(Option<Https>);
+
+impl Console {
+    async fn open(appliance: &Arc<Appliance>) -> Self {
+        let opened = Https::open(appliance).await;
+        Self(opened.unwrap_or_else(|error| {
+            let what = match error.way_out() {
+                Some(way_out) => format!("{error}; {way_out}"),
+                None => error.to_string(),
+            };
+            tracing::error!("the console is closed: {what}");
+            appliance.set_api_trouble(Some(what));
+            None
+        }))
+    }
+
+    /// Where people find it, and the way in for the first of them.
+    async fn lines(&self, appliance: &Arc<Appliance>) -> Vec<String> {
+        let Some(https) = &self.0 else { return Vec::new() };
+        let Some(address) = https.addresses().first() else { return Vec::new() };
+        let mut lines = vec![
+            format!("Console: https://{address}/"),
+            format!("  its certificate has the SHA-256 fingerprint {}", https.fingerprint()),
+        ];
+        let code = on_a_thread(appliance.access(), control::access::Access::setup_code).await;
+        if let Ok(Some(code)) = code {
+            lines.push("There is no user yet; whoever opens this link makes the first one:".into());
+            lines.push(format!("  https://{address}/#/setup/{code}"));
+        }
+        lines
+    }
+
+    fn serve(
+        self,
+        appliance: &Arc<Appliance>,
+        mut stopping: watch::Receiver<bool>,
+    ) -> (Option<Arc<Certificates>>, JoinHandle<()>) {
+        let certificates = self.0.as_ref().map(|https| Arc::clone(https.certificates()));
+        let appliance = Arc::clone(appliance);
+        let serving = tokio::spawn(async move {
+            if let Some(https) = self.0 {
+                let stop = async move {
+                    // An error means that the daemon is gone, which is a stop as well.
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                };
+                https.serve(appliance, stop).await;
+            }
+        });
+        (certificates, serving)
     }
 }
 
