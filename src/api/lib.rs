@@ -7,6 +7,7 @@
 
 pub mod extract;
 pub mod model;
+pub mod openapi;
 pub mod operations;
 pub mod problem;
 pub mod routes;

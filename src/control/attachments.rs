@@ -40,7 +40,7 @@ pub struct AttachPlan {
 }
 
 /// An attachment.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttachmentStatus {
     /// What is attached.
     pub of: DiskRef,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::clock::Clock;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::DiskRef;
@@ -23,7 +24,7 @@ const JOBS_KEPT_MAX: usize = 100;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a job does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// Reads everything and compares it with its checksums.
@@ -48,7 +49,7 @@ impl std::fmt::Display for JobKind {
 }
 
 /// How a job is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// It goes on.
@@ -62,7 +63,7 @@ pub enum JobState {
 }
 
 /// A job.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobStatus {
     /// Its number, unique while the daemon runs.
     pub id: u64,

@@ -83,6 +83,9 @@ pub enum Command {
         /// VOLUME, VIEW or VOLUME@MARK
         what: DiskRef,
     },
+    /// What is attached to the daemon's host
+    #[command(subcommand)]
+    Attachment(AttachmentCommand),
     /// What NBD clients may open
     #[command(subcommand)]
     Export(ExportCommand),
@@ -114,6 +117,9 @@ pub enum Command {
     },
     /// Look at what the daemon needs of this machine
     Doctor,
+    /// The API, for programs
+    #[command(subcommand)]
+    Api(ApiCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -329,6 +335,20 @@ pub struct AttachArgs {
     /// Mount this partition, counted from 1
     #[arg(long, value_name = "NUMBER", requires = "mount")]
     pub partition: Option<u32>,
+}
+
+/// Verbs for attachments.
+#[derive(Subcommand, Debug)]
+pub enum AttachmentCommand {
+    /// List attachments
+    Ls,
+}
+
+/// Verbs for the API.
+#[derive(Subcommand, Debug)]
+pub enum ApiCommand {
+    /// Print its OpenAPI document; needs no daemon
+    Openapi,
 }
 
 /// Verbs for exports.

@@ -33,6 +33,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub fn all() -> Router<Arc<Appliance>> {
     Router::new()
         .route("/status", get(status))
+        .route("/openapi.json", get(openapi))
         .merge(volumes::routes())
         .merge(marks::routes())
         .merge(views::routes())
@@ -49,6 +50,10 @@ pub fn all() -> Router<Arc<Appliance>> {
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {
     Json(office.status())
+}
+
+async fn openapi() -> Json<serde_json::Value> {
+    Json(crate::openapi::document())
 }
 
 /// Carries a change through to its end even where the client goes away meanwhile: a handler's future is

@@ -101,6 +101,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Undo { volume, wait } => volume::undo(&desk, &volume, wait).await,
         Command::Attach(args) => attachment::attach(&desk, args).await,
         Command::Detach { what } => attachment::detach(&desk, &what).await,
+        Command::Attachment(command) => attachment::run(&desk, command).await,
+        Command::Api(command) => local::api(command),
         Command::Export(command) => door::exports(&desk, command).await,
         Command::Target(command) => iscsi::target(&desk, command).await,
         Command::Lun(command) => iscsi::lun(&desk, command).await,
