@@ -51,6 +51,7 @@ pub const OPERATIONS: &[Operation] = {
             "tidemark chap rm --discovery",
             "targets",
         ),
+        operation("GET", "/events", Viewer, "tidemark events", "now"),
         operation("GET", "/exports", Viewer, "tidemark export ls", "targets"),
         operation("GET", "/groups", Viewer, "tidemark group ls", "volumes"),
         operation("POST", "/groups", Operator, "tidemark group create", "volumes"),

@@ -23,6 +23,12 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let events = appliance.events().clone();
+    let stop = async move {
+        stop.await;
+        // Whoever follows them would never be through.
+        events.close();
+    };
     axum::serve(listener, router(appliance)).with_graceful_shutdown(stop).await
 }
 

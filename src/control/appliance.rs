@@ -18,6 +18,7 @@ use crate::attachments::Attachments;
 use crate::config::Config;
 use crate::doors::{Doors, Protocol, SessionStatus};
 use crate::error::ControlError;
+use crate::events::{self, Events};
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
@@ -48,6 +49,7 @@ pub struct Appliance {
     doors: Doors,
     attachments: Attachments,
     jobs: Jobs,
+    events: Events,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -114,9 +116,10 @@ impl Appliance {
         let pool = Pool::open(shelf, options, world.clone()).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
+        let events = Events::new(Arc::clone(&clock));
         let default_export = config.nbd.default_export.clone();
         let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
-        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path()));
+        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path(), events.clone()));
         let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
@@ -138,12 +141,15 @@ impl Appliance {
             iscsi,
             doors,
             attachments,
-            jobs: Jobs::new(Arc::clone(&clock)),
+            jobs: Jobs::new(Arc::clone(&clock), events.clone()),
+            events,
             clock,
             state,
         };
         appliance.watch_what_goes_on();
-        Ok(Arc::new(appliance))
+        let appliance = Arc::new(appliance);
+        tokio::spawn(events::watch(Arc::downgrade(&appliance)));
+        Ok(appliance)
     }
 
     /// What the store was still copying when the last daemon ended goes on; so do the jobs.
@@ -293,6 +299,11 @@ impl Appliance {
     /// The jobs.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    /// Where changes are told.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// What is attached to this host.

@@ -107,6 +107,8 @@ pub enum Command {
     /// Clients that are connected
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Follow what changes, a line each, until the daemon ends
+    Events,
     /// Work that takes long
     #[command(subcommand)]
     Job(JobCommand),

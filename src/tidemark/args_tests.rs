@@ -44,6 +44,7 @@ fn the_calls_that_others_rely_on_are_understood() {
         "lun set mail 3 --everyone",
         "attachment ls",
         "api openapi",
+        "events --json",
         "initiator allow mail any",
         "initiator deny mail iqn.2026-11.org.example:a",
         "chap set mail anna --secret-file /x --mutual",

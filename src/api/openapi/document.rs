@@ -109,6 +109,9 @@ fn refusals(told: &Told) -> BTreeSet<u16> {
         // No JSON, too long, not called JSON, not what is meant; and names in it that are not there.
         all.extend([400, 404, 413, 415, 422]);
     }
+    if told.path == "/events" {
+        all.insert(409);
+    }
     if told.method != "GET" {
         all.extend([409, 507]);
     }

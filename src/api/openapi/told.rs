@@ -106,7 +106,7 @@ pub(super) fn all() -> Vec<Told> {
     all
 }
 
-fn appliance() -> [Told; 13] {
+fn appliance() -> [Told; 14] {
     [
         get::<ApplianceStatus>("/status", "status", "How the appliance is, and what needs a look"),
         get::<serde_json::Map<String, serde_json::Value>>(
@@ -114,6 +114,15 @@ fn appliance() -> [Told; 13] {
             "openapi",
             "This document",
         ),
+        Told {
+            answer: (200, "text/event-stream", of::<String>()),
+            ..told::<String>(
+                "GET",
+                "/events",
+                "follow_events",
+                "What changes, as server-sent events",
+            )
+        },
         get::<Vec<AttachmentStatus>>(
             "/attachments",
             "list_attachments",

@@ -3,6 +3,7 @@
 mod attachments;
 mod chap;
 mod doors;
+mod events;
 mod groups;
 mod initiators;
 mod jobs;
@@ -39,6 +40,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(views::routes())
         .merge(groups::routes())
         .merge(doors::routes())
+        .merge(events::routes())
         .merge(targets::routes())
         .merge(luns::routes())
         .merge(initiators::routes())

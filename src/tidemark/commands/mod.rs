@@ -3,6 +3,7 @@
 
 mod attachment;
 mod door;
+mod event;
 mod group;
 mod iscsi;
 mod job;
@@ -90,6 +91,7 @@ async fn run(cli: Cli) -> Outcome {
     let shown = match cli.command {
         Command::Status => return status::show(&desk).await,
         Command::Scrub { volume, no_wait } => return volume::scrub(&desk, &volume, no_wait).await,
+        Command::Events => return event::follow(&desk, cli.json).await,
         Command::Doctor => return local::doctor(&desk, &clock),
         Command::Inspect { path } => local::inspect(&desk, path).await,
         Command::Completions { shell } => local::completions(shell),
