@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod extract;
+pub mod health;
+pub mod metrics;
 pub mod model;
 pub mod openapi;
 pub mod operations;

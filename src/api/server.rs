@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use control::Appliance;
 
 use crate::problem::Problem;
-use crate::routes;
+use crate::{health, routes};
 
 /// Bytes of a request's body: the largest names 64 volumes.
 pub const BODY_LEN_MAX: usize = 64 * 1024;
@@ -36,6 +36,7 @@ pub async fn serve(
 pub fn router(appliance: Arc<Appliance>) -> Router {
     Router::new()
         .nest("/api/v1", routes::all())
+        .merge(health::routes())
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
