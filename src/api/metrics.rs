@@ -27,7 +27,9 @@ struct Sheet(Registry);
 impl Sheet {
     /// A number that there is once.
     fn one(&mut self, name: &str, about: &str, value: f64) {
-        self.each(name, about, [(Labels::new(), value)]);
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.0.register(name, about, gauge);
     }
 
     /// A number for each set of labels.
@@ -225,7 +227,7 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &sheet.0).unwrap();
         assert!(text.contains("# TYPE tidemark_mark_count gauge\n"), "{text}");
-        assert!(text.contains("tidemark_mark_count{volume=\"mail\"} 3"), "{text}");
+        assert!(text.contains("tidemark_mark_count{volume=\"mail\"} 3.0\n"), "{text}");
         assert!(text.contains("tidemark_start_timestamp_seconds 1.5\n"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
