@@ -114,6 +114,28 @@ pub async fn guard(
     })
 }
 
+/// Lets a request of any viewer through; for what is read and stands in no table.
+pub async fn viewers(
+    State(office): State<Arc<Appliance>>,
+    Extension(way): Extension<Way>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match who_asks(&office, way, request.headers()).await {
+        // Every role is a viewer's at least.
+        Ok(Some(_)) => next.run(request).await,
+        Ok(None) => not_known().into_response(),
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+fn not_known() -> Problem {
+    Problem::from(ControlError::NotKnown {
+        why: "this needs somebody who is logged in".into(),
+        way_out: "log in, or send a token as `Authorization: Bearer tmk_...`".into(),
+    })
+}
+
 /// Who asks: `None` where nothing was shown.
 async fn who_asks(
     office: &Arc<Appliance>,
@@ -136,12 +158,7 @@ async fn who_asks(
 
 fn may(operation: &Operation, caller: Option<&Caller>) -> Result<(), Box<Problem>> {
     let Some(least) = operation.role else { return Ok(()) };
-    let caller = caller.ok_or_else(|| {
-        Problem::from(ControlError::NotKnown {
-            why: "this needs somebody who is logged in".into(),
-            way_out: "log in, or send a token as `Authorization: Bearer tmk_...`".into(),
-        })
-    })?;
+    let caller = caller.ok_or_else(not_known)?;
     if caller.role >= least {
         return Ok(());
     }

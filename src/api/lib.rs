@@ -8,8 +8,11 @@
 pub mod certificate;
 pub mod extract;
 pub mod guard;
+pub mod health;
 pub mod https;
+pub mod metrics;
 pub mod model;
+pub mod openapi;
 pub mod operations;
 pub mod problem;
 pub mod routes;

@@ -7,12 +7,13 @@ use base::size::ByteSize;
 use control::status::{
     AccessState, DiskRef, Grade, Initiator, MarksFullPolicy, StoreFullPolicy, SyncPolicy,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use control::iscsi::{LunChange, NewLun, NewSecret, NewTarget, TargetChange};
 
 /// `POST /volumes`: a thin volume of a size, or one that adopts the disk at a path.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewVolume {
     /// Its name.
@@ -26,7 +27,7 @@ pub struct NewVolume {
 }
 
 /// `PATCH /volumes/{name}`: what is left out stays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VolumeChange {
     /// A larger size, in bytes.
@@ -44,7 +45,7 @@ pub struct VolumeChange {
 }
 
 /// `POST /marks`: of one volume or view, or of several at one instant.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMark {
     /// Which.
@@ -58,7 +59,7 @@ pub struct NewMark {
 }
 
 /// `POST /groups/{name}/marks`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NewGroupMark {
     /// Its name; without one, the moment in UTC.
@@ -69,7 +70,7 @@ pub struct NewGroupMark {
 }
 
 /// `PATCH /volumes/{name}/marks/{mark}`: what is left out stays.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MarkChange {
     /// Another name.
@@ -81,7 +82,7 @@ pub struct MarkChange {
 }
 
 /// `POST /volumes/{name}/rollback`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRollback {
     /// To which mark.
@@ -89,7 +90,7 @@ pub struct NewRollback {
 }
 
 /// `POST /views`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewView {
     /// Its name.
@@ -99,7 +100,7 @@ pub struct NewView {
 }
 
 /// `POST /groups`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
     /// Its name.
@@ -109,7 +110,7 @@ pub struct NewGroup {
 }
 
 /// `POST /attachments`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAttachment {
     /// `VOLUME`, `VOLUME@MARK` or `view/VIEW`.
@@ -126,7 +127,7 @@ pub struct NewAttachment {
 }
 
 /// `POST /targets/{name}/initiators`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInitiator {
     /// An iSCSI name, or `any`.
@@ -134,7 +135,7 @@ pub struct NewInitiator {
 }
 
 /// `PATCH /portals/{group}`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupChange {
     /// The group's access state.
@@ -142,7 +143,7 @@ pub struct GroupChange {
 }
 
 /// What may stand after the question mark of a request that takes something away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Removal {
     /// Whether sessions that have it open are ended.
@@ -150,14 +151,14 @@ pub struct Removal {
 }
 
 /// The answer to a request that took something away.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
     /// What is gone.
     pub removed: String,
 }
 
 /// `POST /session`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Who.
@@ -167,7 +168,7 @@ pub struct Login {
 }
 
 /// `POST /setup`: the first admin.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
     /// What the daemon printed at its start.
@@ -179,7 +180,7 @@ pub struct Setup {
 }
 
 /// What may stand after the question mark of a list that is longer than an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Page {
     /// Entries older than the one with this number.

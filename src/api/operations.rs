@@ -4,6 +4,12 @@
 
 use control::Role;
 
+/// The pages of the console.
+pub const PAGES: &[&str] = &[
+    "now", "volumes", "volume", "views", "targets", "policies", "capacity", "jobs", "alerts",
+    "audit", "users", "settings", "login", "setup",
+];
+
 /// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Operation {
@@ -43,7 +49,7 @@ const fn way_in(
 pub const OPERATIONS: &[Operation] = {
     use Role::{Admin, Helpdesk, Operator, Viewer};
     &[
-        operation("GET", "/attachments", Viewer, "tidemark attach --list", "views"),
+        operation("GET", "/attachments", Viewer, "tidemark attachment ls", "views"),
         operation("POST", "/attachments", Operator, "tidemark attach", "views"),
         operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),
         operation("GET", "/audit", Admin, "tidemark audit ls", "audit"),
@@ -57,6 +63,7 @@ pub const OPERATIONS: &[Operation] = {
             "tidemark chap rm --discovery",
             "targets",
         ),
+        operation("GET", "/events", Viewer, "tidemark events", "now"),
         operation("GET", "/exports", Viewer, "tidemark export ls", "targets"),
         operation("GET", "/groups", Viewer, "tidemark group ls", "volumes"),
         operation("POST", "/groups", Operator, "tidemark group create", "volumes"),
@@ -66,6 +73,7 @@ pub const OPERATIONS: &[Operation] = {
         operation("GET", "/jobs/{id}", Viewer, "tidemark job show", "jobs"),
         operation("DELETE", "/jobs/{id}", Operator, "tidemark job cancel", "jobs"),
         operation("POST", "/marks", Operator, "tidemark mark take", "volume"),
+        operation("GET", "/openapi.json", Viewer, "tidemark api openapi", "settings"),
         operation("GET", "/portals", Viewer, "tidemark portal ls", "targets"),
         operation("PATCH", "/portals/{group}", Operator, "tidemark portal set", "targets"),
         operation("GET", "/sessions", Viewer, "tidemark session ls", "targets"),
@@ -148,3 +156,7 @@ pub fn find(method: &str, path: &str) -> Option<&'static Operation> {
     let method = if method == "HEAD" { "GET" } else { method };
     OPERATIONS.iter().find(|operation| operation.method == method && operation.path == path)
 }
+
+#[cfg(test)]
+#[path = "operations_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use control::Appliance;
 
 use crate::guard::{Way, guard};
 use crate::problem::Problem;
-use crate::routes;
+use crate::{health, routes};
 
 /// Bytes of a request's body: the largest names 64 volumes.
 pub const BODY_LEN_MAX: usize = 64 * 1024;
@@ -38,6 +38,12 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let events = appliance.events().clone();
+    let stop = async move {
+        stop.await;
+        // Whoever follows them would never be through.
+        events.close();
+    };
     let router = router(appliance).layer(Extension(Way::Socket));
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
@@ -48,6 +54,7 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
         routes::all().route_layer(middleware::from_fn_with_state(Arc::clone(&appliance), guard));
     Router::new()
         .nest("/api/v1", guarded)
+        .merge(health::routes(&appliance))
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))

@@ -33,6 +33,8 @@ impl fmt::Debug for Id {
     }
 }
 
+crate::text_schema!(Id, "Id", r"^[0-9a-f]{32}$", 32..=32, "An identity, the same at every site.");
+
 /// Why a text is not an identity.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an identity: 32 hexadecimal digits")]

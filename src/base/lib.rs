@@ -10,5 +10,6 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod rng;
+pub mod schema;
 pub mod size;
 pub mod units;

@@ -15,6 +15,14 @@ use crate::limits::NAME_LEN_MAX;
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
+crate::text_schema!(
+    Name,
+    "Name",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    1..=NAME_LEN_MAX,
+    "A name: letters, digits, '.', '_' and '-', a letter or digit first."
+);
+
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
@@ -98,6 +106,14 @@ pub struct MarkRef {
     /// The mark's name.
     pub mark: Name,
 }
+
+crate::text_schema!(
+    MarkRef,
+    "MarkRef",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    3..=2 * NAME_LEN_MAX + 1,
+    "One mark of one volume: VOLUME@MARK."
+);
 
 /// Why a text is not a `VOLUME@MARK`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

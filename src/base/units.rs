@@ -14,7 +14,19 @@ pub const BLOCK_LEN: usize = 4096;
 pub const SECTORS_PER_BLOCK: u64 = 8;
 
 /// Contiguous sectors: the address of the first one and how many. May be empty.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Debug,
+    Serialize,
+    Deserialize,
+    PartialOrd,
+    Ord,
+    schemars::JsonSchema,
+)]
 pub struct Extent {
     /// Address of the first sector (LBA).
     pub start: u64,

@@ -21,6 +21,7 @@ use crate::catalogue::{Catalogue, on_a_thread};
 use crate::config::{ApiConfig, Config};
 use crate::doors::{Doors, Protocol, SessionStatus};
 use crate::error::ControlError;
+use crate::events::{self, Events};
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
@@ -61,6 +62,7 @@ pub struct Appliance {
     copying: JoinHandle<()>,
     api: Mutex<Vec<DoorStatus>>,
     api_trouble: Mutex<Option<String>>,
+    events: Events,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -127,9 +129,10 @@ impl Appliance {
         let pool = Pool::open(shelf, options, world.clone()).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
+        let events = Events::new(Arc::clone(&clock));
         let default_export = config.nbd.default_export.clone();
         let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
-        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path()));
+        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path(), events.clone()));
         let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
@@ -158,12 +161,15 @@ impl Appliance {
             iscsi,
             doors,
             attachments,
-            jobs: Jobs::new(Arc::clone(&clock)),
+            jobs: Jobs::new(Arc::clone(&clock), events.clone()),
+            events,
             clock,
             state,
         };
         appliance.watch_what_goes_on();
-        Ok(Arc::new(appliance))
+        let appliance = Arc::new(appliance);
+        tokio::spawn(events::watch(Arc::downgrade(&appliance)));
+        Ok(appliance)
     }
 
     /// What the store was still copying when the last daemon ended goes on; so do the jobs.
@@ -355,6 +361,11 @@ impl Appliance {
     /// The jobs.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    /// Where changes are told.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// What is attached to this host.

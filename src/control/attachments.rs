@@ -21,6 +21,7 @@ use store::{DiskRef, ErrorKind};
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
+use crate::events::EventKind;
 use crate::uses::{Use, User};
 
 /// Characters of a disk's name that an attachment's own name shows before the rest is abbreviated.
@@ -40,7 +41,7 @@ pub struct AttachPlan {
 }
 
 /// An attachment.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttachmentStatus {
     /// What is attached.
     pub of: DiskRef,
@@ -250,7 +251,9 @@ impl Appliance {
         plan.of = self.as_disk(plan.of);
         let disk = self.pool().disk(&plan.of)?;
         let entered = self.uses().enter(&plan.of, User::Attachment)?;
-        self.attachments().attach(disk, &plan, entered).await
+        let attached = self.attachments().attach(disk, &plan, entered).await?;
+        self.events().tell(EventKind::Attachment, &plan.of);
+        Ok(attached)
     }
 
     /// Unmounts a disk and takes its block device away.
@@ -258,7 +261,10 @@ impl Appliance {
     /// # Errors
     /// `NotAttached`, or `Attach` where somebody uses it; then it stays.
     pub async fn detach(&self, of: &DiskRef) -> Result<(), ControlError> {
-        self.attachments().detach(&self.as_disk(of.clone())).await
+        let of = self.as_disk(of.clone());
+        self.attachments().detach(&of).await?;
+        self.events().tell(EventKind::Attachment, &of);
+        Ok(())
     }
 
     /// A view that is called by its bare name is meant, where no volume has that name.

@@ -99,7 +99,9 @@ impl<'de> Deserialize<'de> for ListenAddress {
 }
 
 /// Whether clients of the NBD door speak TLS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
     /// They cannot.

@@ -5,6 +5,7 @@ use store::{Grade, GroupStatus, MarkStatus, StoreError};
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
+use crate::events::EventKind;
 
 impl Appliance {
     /// All groups.
@@ -22,6 +23,7 @@ impl Appliance {
         volumes: &[Name],
     ) -> Result<GroupStatus, ControlError> {
         let made = self.pool().create_group(name, volumes).await?;
+        self.events().tell(EventKind::Group, name);
         tracing::info!(group = %name, ?volumes, "group created");
         Ok(made)
     }
@@ -32,6 +34,7 @@ impl Appliance {
     /// What the store says: `UnknownGroup`.
     pub async fn remove_group(&self, name: &Name) -> Result<(), ControlError> {
         self.pool().remove_group(name).await?;
+        self.events().tell(EventKind::Group, name);
         tracing::info!(group = %name, "group removed");
         Ok(())
     }

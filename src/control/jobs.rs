@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::clock::Clock;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::DiskRef;
 use tokio::task::JoinHandle;
 
 use crate::error::ControlError;
+use crate::events::{EventKind, Events};
 use crate::status::Failure;
 
 /// Finished jobs that are remembered; the oldest go first.
@@ -23,7 +25,7 @@ const JOBS_KEPT_MAX: usize = 100;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a job does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// Reads everything and compares it with its checksums.
@@ -48,7 +50,7 @@ impl std::fmt::Display for JobKind {
 }
 
 /// How a job is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// It goes on.
@@ -62,7 +64,7 @@ pub enum JobState {
 }
 
 /// A job.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobStatus {
     /// Its number, unique while the daemon runs.
     pub id: u64,
@@ -128,14 +130,15 @@ type Table = BTreeMap<u64, (Arc<Job>, JoinHandle<()>)>;
 /// All jobs.
 pub struct Jobs {
     clock: Arc<dyn Clock>,
+    events: Events,
     next: AtomicU64,
     table: Mutex<Table>,
 }
 
 impl Jobs {
     /// No jobs yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, next: AtomicU64::new(1), table: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, events: Events) -> Self {
+        Self { clock, events, next: AtomicU64::new(1), table: Mutex::default() }
     }
 
     /// Starts a job. Must be called within a runtime.
@@ -174,7 +177,15 @@ impl Jobs {
         let outcome = Mutex::new(Outcome::Running);
         let job = Arc::new(Job { id, plan, started_ms: self.clock.wall_ms(), outcome });
         tracing::info!(job = id, kind = %job.plan.kind, of = %job.plan.of, "job started");
-        let handle = tokio::spawn(run(Arc::clone(&job), Arc::clone(&self.clock), work));
+        let handle = tokio::spawn({
+            let (job, clock, events) =
+                (Arc::clone(&job), Arc::clone(&self.clock), self.events.clone());
+            async move {
+                run(Arc::clone(&job), clock, work).await;
+                tell_end(&job, &events);
+            }
+        });
+        self.events.tell(EventKind::Job, id);
         let status = job.status();
         table.insert(id, (job, handle));
         forget_old(table);
@@ -269,6 +280,19 @@ where
     *job.outcome() = Outcome::Ended { at_ms: clock.wall_ms(), result, progress };
 }
 
+/// Tells that a job has ended, and what is otherwise now because of it.
+fn tell_end(job: &Job, events: &Events) {
+    events.tell(EventKind::Job, job.id);
+    match job.plan.kind {
+        JobKind::Scrub => {}
+        JobKind::Release | JobKind::Rollback => events.tell(EventKind::Volume, &job.plan.of),
+        JobKind::Promote => {
+            events.tell(EventKind::View, &job.plan.of);
+            events.tell_all(EventKind::Volume);
+        }
+    }
+}
+
 fn forget_old(table: &mut Table) {
     let ended: Vec<u64> =
         table.iter().filter(|(_, (job, _))| !job.is_running()).map(|(id, _)| *id).collect();
@@ -334,7 +358,8 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn jobs() -> Jobs {
-        Jobs::new(Arc::new(ManualClock::default()))
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        Jobs::new(Arc::clone(&clock), Events::new(clock))
     }
 
     fn plan(stop: Stop) -> JobPlan {

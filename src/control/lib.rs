@@ -16,6 +16,7 @@ pub mod contexts;
 pub mod doctor;
 pub mod doors;
 pub mod error;
+pub mod events;
 pub mod exports;
 pub mod groups;
 pub mod inspect;

@@ -5,6 +5,7 @@ use store::{Grade, MarkRequest, MarkStatus};
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
+use crate::events::EventKind;
 use crate::uses::Scope;
 use crate::volumes::Sessions;
 use crate::when;
@@ -30,6 +31,9 @@ impl Appliance {
         let name = name.unwrap_or_else(|| when::mark_name(self.clock().wall_ms()));
         let taken =
             self.pool().take_mark(volumes, MarkRequest { name: name.clone(), grade }).await?;
+        for volume in volumes {
+            self.events().tell(EventKind::Mark, volume);
+        }
         tracing::info!(mark = %name, ?volumes, "mark taken");
         Ok(taken)
     }
@@ -60,6 +64,7 @@ impl Appliance {
         let (_closing, mapped) = self.close_off_mapped(Scope::Mark(mark.clone()), them).await?;
         self.pool().remove_mark(mark).await?;
         self.unmap_removed(mapped).await;
+        self.events().tell(EventKind::Mark, &mark.volume);
         tracing::info!(%mark, "mark removed");
         Ok(())
     }
@@ -72,6 +77,7 @@ impl Appliance {
         self.pool().mark(mark)?;
         let _closing = self.close_off(Scope::Mark(mark.clone()), Sessions::Respect).await?;
         let renamed = self.pool().rename_mark(mark, to).await?;
+        self.events().tell(EventKind::Mark, &mark.volume);
         tracing::info!(%mark, %to, "mark renamed");
         Ok(renamed)
     }
@@ -85,6 +91,7 @@ impl Appliance {
             Hold::Held => self.pool().hold_mark(mark).await?,
             Hold::Free => self.pool().release_mark(mark).await?,
         };
+        self.events().tell(EventKind::Mark, &mark.volume);
         tracing::info!(%mark, is_held = status.is_held, "hold changed");
         Ok(status)
     }

@@ -1,6 +1,7 @@
 //! What the appliance tells about itself: plain values for people, CLI and API. Field names are part of
 //! the API and stay.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TlsMode;
@@ -23,7 +24,7 @@ pub use store::{
 pub use targets::scsi::AccessState;
 
 /// The appliance as a whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ApplianceStatus {
     /// The program's version.
     pub version: String,
@@ -56,7 +57,7 @@ pub struct ApplianceStatus {
 }
 
 /// A door.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DoorStatus {
     /// Which protocol.
     pub protocol: String,
@@ -70,7 +71,7 @@ pub struct DoorStatus {
 }
 
 /// Something that a person should look at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Trouble {
     /// What has it: `pool`, a disk, `configuration`.
     pub of: String,
@@ -81,7 +82,7 @@ pub struct Trouble {
 }
 
 /// An export.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExportStatus {
     /// The name by which clients ask for it.
     pub name: String,
@@ -94,7 +95,7 @@ pub struct ExportStatus {
 }
 
 /// A rollback that was begun.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackStarted {
     /// What the store does.
     #[serde(flatten)]
@@ -106,7 +107,7 @@ pub struct RollbackStarted {
 }
 
 /// Why something failed, as the API and jobs tell it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// `not-found`, `conflict`, `invalid`, `no-space`, `damaged`, `failed`, `unauthenticated`, `forbidden` or
     /// `too-many`.

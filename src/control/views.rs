@@ -8,6 +8,7 @@ use store::{DiskRef, Pool, StoreError, ViewStatus, VolumeState};
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
+use crate::events::EventKind;
 use crate::jobs::{JobKind, JobPlan, JobStatus, Stop};
 use crate::uses::Scope;
 use crate::volumes::{Sessions, WATCH_INTERVAL, in_bytes};
@@ -27,6 +28,8 @@ impl Appliance {
     /// What the store says: `UnknownMark`, `NameTaken`, `Limit`, ...
     pub async fn create_view(&self, view: &Name, of: &MarkRef) -> Result<ViewStatus, ControlError> {
         let made = self.pool().create_view(view, of).await?;
+        self.events().tell(EventKind::View, view);
+        self.events().tell(EventKind::Mark, &of.volume);
         tracing::info!(%view, mark = %of, "view created");
         Ok(made)
     }
@@ -40,6 +43,7 @@ impl Appliance {
         let (_closing, mapped) = self.close_off_mapped(Scope::Whole(view.clone()), them).await?;
         self.pool().remove_view(view).await?;
         self.unmap_removed(mapped).await;
+        self.events().tell(EventKind::View, view);
         tracing::info!(%view, "view removed");
         Ok(())
     }
@@ -51,6 +55,7 @@ impl Appliance {
     /// What the store says.
     pub async fn promote_view(&self, view: &Name) -> Result<JobStatus, ControlError> {
         self.pool().promote_view(view).await?;
+        self.events().tell(EventKind::View, view);
         tracing::info!(%view, "promotion begun");
         self.watch_promotion(view)
     }

@@ -14,6 +14,7 @@ use store::{
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
+use crate::events::EventKind;
 use crate::jobs::{JobKind, JobPlan, JobStatus, Stop};
 use crate::status::RollbackStarted;
 use crate::uses::{Scope, User};
@@ -49,6 +50,7 @@ impl Appliance {
         size: ByteSize,
     ) -> Result<VolumeStatus, ControlError> {
         let made = self.pool().create_volume(name, size).await?;
+        self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, %size, "volume created");
         Ok(made)
     }
@@ -70,6 +72,7 @@ impl Appliance {
             });
         }
         let made = self.pool().adopt_volume(name, path).await?;
+        self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, path = %path.display(), "volume adopted");
         Ok(made)
     }
@@ -85,6 +88,7 @@ impl Appliance {
     ) -> Result<VolumeStatus, ControlError> {
         let grown = self.pool().grow_volume(name, size).await?;
         self.attachments().refresh_size(&DiskRef::Volume(name.clone())).await;
+        self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, %size, "volume grown");
         Ok(grown)
     }
@@ -99,6 +103,7 @@ impl Appliance {
         settings: VolumeSettings,
     ) -> Result<VolumeStatus, ControlError> {
         let set = self.pool().set_volume(name, settings).await?;
+        self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, ?settings, "volume set");
         Ok(set)
     }
@@ -112,6 +117,7 @@ impl Appliance {
         let (_closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
         self.pool().remove_volume(name).await?;
         self.unmap_removed(mapped).await;
+        self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, "volume removed");
         Ok(())
     }
@@ -209,6 +215,8 @@ impl Appliance {
         rollback: RollbackStatus,
         sessions: usize,
     ) -> RollbackStarted {
+        self.events().tell(EventKind::Volume, volume);
+        self.events().tell(EventKind::Mark, volume);
         let job = self.watch_rollback(volume, &rollback.safety);
         RollbackStarted { rollback, job, sessions }
     }

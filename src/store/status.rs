@@ -7,12 +7,15 @@ use base::id::Id;
 use base::name::{MarkRef, Name};
 use base::size::ByteSize;
 use base::units::Extent;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
 /// How consistent a mark is: what the quiesce really reached.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Grade {
@@ -26,7 +29,7 @@ pub enum Grade {
 }
 
 /// Whether a view of the mark was opened and checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Proof {
@@ -40,7 +43,7 @@ pub enum Proof {
 }
 
 /// What an answer to a write promises.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum SyncPolicy {
@@ -52,7 +55,7 @@ pub enum SyncPolicy {
 }
 
 /// What happens when a mark is asked for and the volume has 256.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum MarksFullPolicy {
@@ -64,7 +67,7 @@ pub enum MarksFullPolicy {
 }
 
 /// What happens when there is no room left to preserve old blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum StoreFullPolicy {
@@ -86,6 +89,14 @@ pub enum DiskRef {
     /// A view: `view/NAME`.
     View(Name),
 }
+
+base::text_schema!(
+    DiskRef,
+    "DiskRef",
+    r"^(view/[A-Za-z0-9][A-Za-z0-9._-]{0,63}|[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[A-Za-z0-9][A-Za-z0-9._-]{0,63})?)$",
+    1..=129,
+    "Something that can be opened as a disk: VOLUME, VOLUME@MARK or view/VIEW."
+);
 
 impl FromStr for DiskRef {
     type Err = StoreError;
@@ -126,7 +137,7 @@ impl From<DiskRef> for String {
 }
 
 /// What is asked for when a mark is taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MarkRequest {
     /// Its name, unique in each volume.
     pub name: Name,
@@ -136,7 +147,7 @@ pub struct MarkRequest {
 }
 
 /// Settings of a volume to change; what is left out stays.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeSettings {
     /// What an answer to a write promises.
@@ -151,7 +162,7 @@ pub struct VolumeSettings {
 }
 
 /// Whether the pool as a whole works.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum PoolState {
     /// It works.
@@ -166,7 +177,7 @@ pub enum PoolState {
 }
 
 /// The pool as a whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PoolStatus {
     /// Its identity.
     pub id: Id,
@@ -198,7 +209,7 @@ pub struct PoolStatus {
 }
 
 /// Whether a volume works.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum VolumeState {
     /// It works.
@@ -216,7 +227,7 @@ pub enum VolumeState {
 }
 
 /// What a volume's base is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum VolumeKind {
     /// In the pool, taking only the space that was written.
@@ -229,7 +240,7 @@ pub enum VolumeKind {
 }
 
 /// How far a rollback's copying is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackStatus {
     /// The mark to which.
     pub to: Name,
@@ -242,7 +253,7 @@ pub struct RollbackStatus {
 }
 
 /// A volume.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VolumeStatus {
     /// Its name.
     pub name: Name,
@@ -279,7 +290,7 @@ pub struct VolumeStatus {
 }
 
 /// A mark.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MarkStatus {
     /// Its volume.
     pub volume: Name,
@@ -306,7 +317,7 @@ pub struct MarkStatus {
 }
 
 /// A view.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ViewStatus {
     /// Its name.
     pub name: Name,
@@ -328,7 +339,7 @@ pub struct ViewStatus {
 }
 
 /// How far a copy is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CopyProgress {
     /// Blocks done.
     pub done_blocks: u64,
@@ -337,7 +348,7 @@ pub struct CopyProgress {
 }
 
 /// A named set of volumes that are marked at one instant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GroupStatus {
     /// Its name.
     pub name: Name,
@@ -346,7 +357,7 @@ pub struct GroupStatus {
 }
 
 /// What a scrub found.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubReport {
     /// Blocks that were read and compared with their checksums.
     pub blocks_read: u64,
@@ -360,7 +371,7 @@ pub struct ScrubReport {
 }
 
 /// Something damaged.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubFinding {
     /// The volume's base, or the mark that needs the extent.
     pub place: String,
@@ -371,7 +382,7 @@ pub struct ScrubFinding {
 }
 
 /// A stretch of a disk that changed since a mark, or did not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChangedExtent {
     /// Which sectors.
     pub extent: Extent,

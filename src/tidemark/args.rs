@@ -84,6 +84,9 @@ pub enum Command {
         /// VOLUME, VIEW or VOLUME@MARK
         what: DiskRef,
     },
+    /// What is attached to the daemon's host
+    #[command(subcommand)]
+    Attachment(AttachmentCommand),
     /// What NBD clients may open
     #[command(subcommand)]
     Export(ExportCommand),
@@ -105,6 +108,8 @@ pub enum Command {
     /// Clients that are connected
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Follow what changes, a line each, until the daemon ends
+    Events,
     /// Work that takes long
     #[command(subcommand)]
     Job(JobCommand),
@@ -126,6 +131,9 @@ pub enum Command {
     },
     /// Look at what the daemon needs of this machine
     Doctor,
+    /// The API, for programs
+    #[command(subcommand)]
+    Api(ApiCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -341,6 +349,20 @@ pub struct AttachArgs {
     /// Mount this partition, counted from 1
     #[arg(long, value_name = "NUMBER", requires = "mount")]
     pub partition: Option<u32>,
+}
+
+/// Verbs for attachments.
+#[derive(Subcommand, Debug)]
+pub enum AttachmentCommand {
+    /// List attachments
+    Ls,
+}
+
+/// Verbs for the API.
+#[derive(Subcommand, Debug)]
+pub enum ApiCommand {
+    /// Print its OpenAPI document; needs no daemon
+    Openapi,
 }
 
 /// Verbs for exports.

@@ -40,6 +40,11 @@ fn the_calls_that_others_rely_on_are_understood() {
         "lun map mail view/look --read-only --removable --block-size 4096",
         "lun unmap mail 0 --force",
         "lun ls",
+        "lun set mail 3 --read-only on --only chap:anna",
+        "lun set mail 3 --everyone",
+        "attachment ls",
+        "api openapi",
+        "events --json",
         "initiator allow mail any",
         "initiator deny mail iqn.2026-11.org.example:a",
         "chap set mail anna --secret-file /x --mutual",
@@ -68,6 +73,8 @@ fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         ("attach mail --partition 1", "--mount"),
         ("target create mail --iqn mail", "iSCSI name"),
         ("target set mail", "--alias"),
+        ("lun set mail 3", "--read-only"),
+        ("lun set mail 3 --everyone --only chap:anna", "--only"),
         ("lun map mail mail --block-size 1024", "1024"),
         ("initiator allow mail all", "all"),
         ("chap set mail anna --secret opensesame", "--secret"),
@@ -100,5 +107,28 @@ fn a_view_may_be_called_as_its_export_is() {
             panic!("{line}");
         };
         assert_eq!(view.as_str(), "look");
+    }
+}
+
+#[test]
+fn every_operation_of_the_api_has_a_command_that_exists() {
+    for operation in api::operations::OPERATIONS {
+        if operation.command.is_empty() {
+            assert!(operation.role.is_none(), "{operation:?}: only ways in may be without one");
+            continue;
+        }
+        let mut command = Cli::command();
+        let mut words = operation.command.split(' ').peekable();
+        assert_eq!(words.next(), Some("tidemark"), "{operation:?}");
+        while let Some(word) = words.next_if(|word| !word.starts_with("--")) {
+            let found = command.find_subcommand(word).cloned();
+            command = found.unwrap_or_else(|| panic!("{operation:?}: there is no {word}"));
+        }
+        assert!(!command.has_subcommands(), "{operation:?}: the verb is missing");
+        for option in words {
+            let name = option.trim_start_matches("--");
+            let is_known = command.get_arguments().any(|one| one.get_long() == Some(name));
+            assert!(is_known, "{operation:?}: there is no {option}");
+        }
     }
 }

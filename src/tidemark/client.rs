@@ -1,5 +1,7 @@
 //! The way to the daemon: HTTP over the socket in the state directory, one connection a call.
 
+use std::ops::ControlFlow;
+
 use api::Problem;
 use control::StateDir;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,6 +16,9 @@ use crate::failure::CliError;
 
 /// Bytes of an answer: every mark of a full volume fits several times.
 const ANSWER_LEN_MAX: usize = 64 << 20;
+
+/// Bytes of a line of an answer that goes on: events are short.
+const LINE_LEN_MAX: usize = 64 << 10;
 
 /// A daemon that may be there.
 #[derive(Clone, Debug)]
@@ -75,15 +80,44 @@ impl Client {
     ) -> Result<T, CliError> {
         let request = request(method, path, body)?;
         let response = self.send(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
-        let bytes = body.map_err(|error| CliError::Answer(error.to_string()))?.to_bytes();
-        let not_understood = |error: serde_json::Error| CliError::Answer(error.to_string());
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(not_understood);
+        if !response.status().is_success() {
+            return Err(problem_of(response).await);
         }
-        let problem: Problem = serde_json::from_slice(&bytes).map_err(not_understood)?;
-        Err(problem.into())
+        whole(response).await
+    }
+
+    /// Follows the lines of an answer that goes on, until the daemon ends it (`Continue`) or `heard` wants no
+    /// more (`Break`).
+    ///
+    /// # Errors
+    /// As [`Client::get`], or what `heard` says.
+    pub async fn follow(
+        &self,
+        path: impl AsRef<str>,
+        mut heard: impl FnMut(&str) -> Result<ControlFlow<()>, CliError>,
+    ) -> Result<ControlFlow<()>, CliError> {
+        let response = self.send(request(Method::GET, path, None::<&()>)?).await?;
+        if !response.status().is_success() {
+            return Err(problem_of(response).await);
+        }
+        let mut body = response.into_body();
+        let mut unread: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| CliError::Answer(error.to_string()))?;
+            unread.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                if heard(String::from_utf8_lossy(&line).trim_end())?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if unread.len() > LINE_LEN_MAX {
+                return Err(CliError::Answer(format!(
+                    "a line is longer than {LINE_LEN_MAX} bytes"
+                )));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CliError> {
@@ -116,6 +150,18 @@ impl Client {
         };
         CliError::Unreachable { detail, way_out }
     }
+}
+
+/// A whole answer.
+async fn whole<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, CliError> {
+    let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
+    let bytes = body.map_err(|error| CliError::Answer(error.to_string()))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| CliError::Answer(error.to_string()))
+}
+
+/// What the daemon says in place of an answer.
+async fn problem_of(response: Response<Incoming>) -> CliError {
+    whole::<Problem>(response).await.map_or_else(|error| error, CliError::from)
 }
 
 fn request(

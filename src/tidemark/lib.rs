@@ -1,7 +1,7 @@
 //! The roof: the daemon `tidemarkd` and the command line `tidemark`, wiring only.
 //!
 //! The command line speaks to the daemon over the API's socket in the state directory; `inspect`,
-//! `doctor` and `completions` need no daemon.
+//! `doctor`, `api` and `completions` need no daemon.
 
 #![forbid(unsafe_code)]
 

@@ -68,7 +68,8 @@ async fn log_out(State(office): Office, headers: HeaderMap) -> Result<Response, 
         on_a_thread(office.access(), move |access| access.log_out(&id)).await?;
     }
     let forget = format!("{COOKIE}=; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=0");
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, forget)]).into_response())
+    let gone = Removed { removed: "session".into() };
+    Ok(([(header::SET_COOKIE, forget)], Json(gone)).into_response())
 }
 
 async fn set_up(

@@ -5,6 +5,7 @@ mod attachments;
 mod audit;
 mod chap;
 mod doors;
+mod events;
 mod groups;
 mod initiators;
 mod jobs;
@@ -35,11 +36,13 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub fn all() -> Router<Arc<Appliance>> {
     Router::new()
         .route("/status", get(status))
+        .route("/openapi.json", get(openapi))
         .merge(volumes::routes())
         .merge(marks::routes())
         .merge(views::routes())
         .merge(groups::routes())
         .merge(doors::routes())
+        .merge(events::routes())
         .merge(targets::routes())
         .merge(luns::routes())
         .merge(initiators::routes())
@@ -53,6 +56,10 @@ pub fn all() -> Router<Arc<Appliance>> {
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {
     Json(office.status())
+}
+
+async fn openapi() -> Json<serde_json::Value> {
+    Json(crate::openapi::document())
 }
 
 /// Carries a change through to its end even where the client goes away meanwhile: a handler's future is

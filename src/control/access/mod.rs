@@ -14,6 +14,7 @@ mod users;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::clock::Clock;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use hash::hex;
@@ -54,7 +55,7 @@ impl Caller {
 }
 
 /// Who is in, as the API tells them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WhoAmI {
     /// The user, or `local`.
     pub user: String,

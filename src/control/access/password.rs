@@ -19,6 +19,14 @@ pub const PASSWORD_LEN_MAX: usize = 256;
 #[serde(try_from = "String", into = "String")]
 pub struct Password(String);
 
+base::text_schema!(
+    Password,
+    "Password",
+    r"^[^\x00-\x1f\x7f-\x9f]*$",
+    PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX,
+    "A password."
+);
+
 /// Why a text is no password. It does not repeat the text.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(

@@ -1,6 +1,7 @@
 //! Tokens of programs: shown once when they are made, kept as a digest, good until they expire.
 
 use rusqlite::{OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::users::{self, parsed};
@@ -20,7 +21,7 @@ const LABEL_LEN_MAX: usize = 64;
 const NOTED_EACH_MS: u64 = 60_000;
 
 /// `POST /tokens`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// What it is for, such as `nightly report`.
@@ -32,7 +33,7 @@ pub struct NewToken {
 }
 
 /// A token, without what opens the door.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TokenStatus {
     /// Its number.
     pub id: i64,
@@ -52,7 +53,7 @@ pub struct TokenStatus {
 }
 
 /// A token that was made now.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenMade {
     /// About it.
     #[serde(flatten)]

@@ -2,6 +2,7 @@
 
 use base::name::Name;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, LOCAL, Password};
@@ -12,7 +13,7 @@ use crate::role::Role;
 const USERS_MAX: usize = 1000;
 
 /// `POST /users`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// Their name.
@@ -24,7 +25,7 @@ pub struct NewUser {
 }
 
 /// `PATCH /users/{name}`: what is left out stays.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserChange {
     /// What they may do.
@@ -39,7 +40,7 @@ pub struct UserChange {
 }
 
 /// A user.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserStatus {
     /// Their name.
     pub name: Name,

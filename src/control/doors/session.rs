@@ -1,9 +1,10 @@
 //! Sessions as they are told, whichever door they came through. Field names are part of the API and stay.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a session speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// NBD.
@@ -14,7 +15,7 @@ pub enum Protocol {
 }
 
 /// A session.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStatus {
     /// Its number.
     pub id: u64,
@@ -50,7 +51,7 @@ pub struct SessionStatus {
 }
 
 /// What only an iSCSI session has.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct IscsiSession {
     /// The initiator's iSCSI name.
     pub initiator: String,

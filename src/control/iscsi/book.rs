@@ -62,7 +62,9 @@ fn missing(why: String, way_out: &str) -> BookError {
 }
 
 /// How initiators show who they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
     /// By their name alone.

@@ -1,6 +1,7 @@
 //! CHAP accounts of targets and of discovery.
 
 use base::name::Name;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, BookError, unknown};
@@ -11,7 +12,7 @@ use crate::appliance::Appliance;
 use crate::error::ControlError;
 
 /// An account to be set. It is only ever sent to the daemon, never back.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSecret {
     /// Its name.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base::name::Name;
 use base::size::ByteSize;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{DiskRef, Located};
 
@@ -22,7 +23,7 @@ use crate::volumes::Sessions;
 const BLOCK_SIZE_DEFAULT: u32 = 512;
 
 /// A disk to be mapped.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLun {
     /// `VOLUME`, `VOLUME@MARK` or `view/VIEW`.
@@ -45,7 +46,7 @@ pub struct NewLun {
 }
 
 /// A change of a LUN: what is left out stays.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LunChange {
     /// Whether it takes no changes here.

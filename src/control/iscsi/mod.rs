@@ -37,6 +37,7 @@ use secret::Secrets;
 use units::Units;
 
 use crate::error::ControlError;
+use crate::events::{EventKind, Events};
 
 /// Says what is wrong with the files of targets in a directory, and changes nothing.
 ///
@@ -63,6 +64,7 @@ struct Current {
 /// All targets.
 pub struct Iscsi {
     pool: Arc<Pool>,
+    events: Events,
     files: Files,
     units: Units,
     groups: Arc<PortGroups>,
@@ -73,10 +75,11 @@ pub struct Iscsi {
 
 impl Iscsi {
     /// What the files in this directory say of this pool.
-    pub fn open(pool: Arc<Pool>, dir: &Path) -> Self {
+    pub fn open(pool: Arc<Pool>, dir: &Path, events: Events) -> Self {
         let iscsi = Self {
             units: Units::new(Arc::clone(&pool)),
             pool,
+            events,
             files: Files::new(dir),
             groups: PortGroups::new(Vec::new()),
             changing: tokio::sync::Mutex::default(),
@@ -189,6 +192,7 @@ impl Iscsi {
             self.put_in_force(&mut current, book)
         };
         self.units.forget(unmapped).await;
+        self.events.tell_all(EventKind::Target);
         Ok(done)
     }
 

@@ -48,6 +48,14 @@ impl IscsiName {
     }
 }
 
+base::text_schema!(
+    IscsiName,
+    "IscsiName",
+    r"^([iI][qQ][nN]\.[0-9]{4}-(0[1-9]|1[0-2])\.[A-Za-z0-9_-][A-Za-z0-9_.:-]*|[eE][uU][iI]\.[0-9A-Fa-f]{16}|[nN][aA][aA]\.([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}))$",
+    15..=ISCSI_NAME_LEN_MAX,
+    "The iSCSI name of an initiator or target; in lower case where it is told."
+);
+
 impl FromStr for IscsiName {
     type Err = BadIscsiName;
 
@@ -119,6 +127,14 @@ pub enum Initiator {
     Named(IscsiName),
 }
 
+base::text_schema!(
+    Initiator,
+    "Initiator",
+    r"^([aA][nN][yY]|([iI][qQ][nN]\.[0-9]{4}-(0[1-9]|1[0-2])\.[A-Za-z0-9_-][A-Za-z0-9_.:-]*|[eE][uU][iI]\.[0-9A-Fa-f]{16}|[nN][aA][aA]\.([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})))$",
+    3..=ISCSI_NAME_LEN_MAX,
+    "Whom a rule lets in: an iSCSI name, or any."
+);
+
 impl FromStr for Initiator {
     type Err = BadIscsiName;
 
@@ -161,6 +177,14 @@ impl ChapUser {
         &self.0
     }
 }
+
+base::text_schema!(
+    ChapUser,
+    "ChapUser",
+    r"^[^\s\x00-\x1f\x7f-\x9f]+$",
+    1..=CHAP_USER_LEN_MAX,
+    "The name of a CHAP account, without spaces."
+);
 
 impl FromStr for ChapUser {
     type Err = BadIscsiName;
@@ -206,6 +230,14 @@ pub enum Viewer {
     /// Whoever has this account.
     Chap(ChapUser),
 }
+
+base::text_schema!(
+    Viewer,
+    "Viewer",
+    r"^(chap:[^\s\x00-\x1f\x7f-\x9f]+|([iI][qQ][nN]\.[0-9]{4}-(0[1-9]|1[0-2])\.[A-Za-z0-9_-][A-Za-z0-9_.:-]*|[eE][uU][iI]\.[0-9A-Fa-f]{16}|[nN][aA][aA]\.([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})))$",
+    6..=CHAP_USER_LEN_MAX + 5,
+    "Who sees a LUN: an iSCSI name, or chap:USER."
+);
 
 impl FromStr for Viewer {
     type Err = BadIscsiName;

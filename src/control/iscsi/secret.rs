@@ -26,6 +26,14 @@ const VERSION: u32 = 1;
 #[serde(try_from = "String", into = "String")]
 pub struct SecretText(String);
 
+base::text_schema!(
+    SecretText,
+    "SecretText",
+    r"^[^\x00-\x1f\x7f-\x9f]*$",
+    SECRET_LEN_MIN..=SECRET_LEN_MAX,
+    "A CHAP secret."
+);
+
 /// Why a text is no secret. It does not repeat the text.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(

@@ -4,6 +4,7 @@
 use base::id::Id;
 use base::name::Name;
 use base::size::ByteSize;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use targets::scsi::{AccessState, ReservationStatus};
 
@@ -11,7 +12,7 @@ use super::book::Auth;
 use super::names::{ChapUser, Initiator, IscsiName, Viewer};
 
 /// A target.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TargetStatus {
     /// Its short name.
     pub name: Name,
@@ -36,7 +37,7 @@ pub struct TargetStatus {
 }
 
 /// A LUN of a target.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LunStatus {
     /// The target's short name.
     pub target: Name,
@@ -72,7 +73,7 @@ pub struct LunStatus {
 }
 
 /// Somebody who is let in.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct InitiatorStatus {
     /// The target's short name.
     pub target: Name,
@@ -83,7 +84,7 @@ pub struct InitiatorStatus {
 }
 
 /// A CHAP account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChapStatus {
     /// The target's short name; none for discovery.
     pub target: Option<Name>,
@@ -94,7 +95,7 @@ pub struct ChapStatus {
 }
 
 /// A portal, or a port group without one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PortalStatus {
     /// Where it listens; none for a group that has only a state.
     pub address: Option<String>,

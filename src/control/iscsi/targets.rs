@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use base::name::Name;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Auth, TargetEntry, check_alias, problem};
@@ -15,7 +16,7 @@ use crate::error::ControlError;
 use crate::volumes::Sessions;
 
 /// A target to be made.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTarget {
     /// Its short name.
@@ -35,7 +36,7 @@ pub struct NewTarget {
 }
 
 /// A change of a target: what is left out stays.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetChange {
     /// What people call it.

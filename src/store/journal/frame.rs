@@ -314,7 +314,7 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameHead, Vec<Record>), CodecError> {
     }
     let is_padding = matches!(records[..], [Record::Padding(_)]);
     let stated: u64 = records.iter().map(Record::payload_blocks).sum();
-    if body.left() > 0 || stated != payload_blocks.into() {
+    if body.left() > 0 || stated != u64::from(payload_blocks) {
         return Err(invalid("payload blocks", payload_blocks.into()));
     }
     if payload_blocks > PAYLOAD_BLOCKS_MAX && !is_padding {

@@ -14,7 +14,9 @@ use super::judge::Asked;
 use super::sense::Sense;
 
 /// How a target port group lets its logical units be accessed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccessState {
     /// Everything, at full speed.

@@ -4,7 +4,9 @@ use super::registrations::Registrant;
 use super::unit::Reservations;
 
 /// The reservations of a logical unit, for people to read.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct ReservationStatus {
     /// The type of the persistent reservation that is held, in the words of the standard.
     pub kind: Option<String>,
@@ -21,7 +23,9 @@ pub struct ReservationStatus {
 }
 
 /// One registration.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct RegistrationStatus {
     /// The initiator port: its name, `,i,0x` and its ISID.
     pub initiator: String,

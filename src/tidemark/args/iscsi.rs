@@ -88,6 +88,8 @@ pub enum LunCommand {
         #[arg(long, value_name = "INITIATOR")]
         only: Vec<Viewer>,
     },
+    /// Change a LUN, while it is in use
+    Set(LunSet),
     /// Take a disk away from under a LUN; the disk stays
     Unmap {
         /// The target
@@ -103,6 +105,26 @@ pub enum LunCommand {
         /// The target; without one, all
         target: Option<Name>,
     },
+}
+
+/// `lun set`
+#[derive(Args, Debug)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("LUN setting").required(true).multiple(true))]
+pub struct LunSet {
+    /// The target
+    pub target: Name,
+    /// The LUN
+    pub lun: u16,
+    /// Whether it takes no changes
+    #[arg(long, group = "LUN setting")]
+    pub read_only: Option<Switch>,
+    /// Show it to this initiator only, or to CHAP user chap:USER; may be given several times
+    #[arg(long, value_name = "INITIATOR", group = "LUN setting")]
+    pub only: Vec<Viewer>,
+    /// Show it to everyone who is let in
+    #[arg(long, conflicts_with = "only", group = "LUN setting")]
+    pub everyone: bool,
 }
 
 /// Verbs for initiators.

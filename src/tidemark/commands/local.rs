@@ -1,4 +1,4 @@
-//! `inspect`, `doctor`, `completions`: what needs no daemon.
+//! `inspect`, `doctor`, `api`, `completions`: what needs no daemon.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use control::doctor::{Check, Verdict, examine};
 use control::inspect::{Inspection, inspect as look};
 
 use super::{Desk, Outcome};
-use crate::args::Cli;
+use crate::args::{ApiCommand, Cli};
 use crate::failure::{CliError, FAILED};
 use crate::output::Shown;
 use crate::table::{names, numbers, sheet, size, table, words};
@@ -80,6 +80,15 @@ fn check_table(checks: &[Check]) -> String {
         vec![check.name.clone(), verdict.into(), check.found.clone(), way_out]
     });
     table(&columns, rows.collect(), "nothing was looked at")
+}
+
+pub(super) fn api(command: ApiCommand) -> Result<Shown, CliError> {
+    match command {
+        ApiCommand::Openapi => {
+            let document = ::api::openapi::document();
+            Shown::new(&document, format!("{document:#}"))
+        }
+    }
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Shown, CliError> {

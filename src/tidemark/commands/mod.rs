@@ -5,6 +5,7 @@ mod access;
 mod attachment;
 mod audit;
 mod door;
+mod event;
 mod group;
 mod iscsi;
 mod job;
@@ -92,6 +93,7 @@ async fn run(cli: Cli) -> Outcome {
     let shown = match cli.command {
         Command::Status => return status::show(&desk).await,
         Command::Scrub { volume, no_wait } => return volume::scrub(&desk, &volume, no_wait).await,
+        Command::Events => return event::follow(&desk, cli.json).await,
         Command::Doctor => return local::doctor(&desk, &clock),
         Command::Inspect { path } => local::inspect(&desk, path).await,
         Command::Audit(command) => return audit::run(&desk, command).await,
@@ -107,6 +109,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Undo { volume, wait } => volume::undo(&desk, &volume, wait).await,
         Command::Attach(args) => attachment::attach(&desk, args).await,
         Command::Detach { what } => attachment::detach(&desk, &what).await,
+        Command::Attachment(command) => attachment::run(&desk, command).await,
+        Command::Api(command) => local::api(command),
         Command::Export(command) => door::exports(&desk, command).await,
         Command::Target(command) => iscsi::target(&desk, command).await,
         Command::Lun(command) => iscsi::lun(&desk, command).await,

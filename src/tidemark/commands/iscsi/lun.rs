@@ -1,10 +1,10 @@
 //! `lun`.
 
-use api::model::{NewLun, Removed};
+use api::model::{LunChange, NewLun, Removed};
 use control::status::LunStatus;
 
 use super::{address, targets};
-use crate::args::iscsi::LunCommand;
+use crate::args::iscsi::{LunCommand, LunSet};
 use crate::commands::Desk;
 use crate::failure::CliError;
 use crate::output::{Shown, confirm};
@@ -27,6 +27,7 @@ pub(crate) async fn run(desk: &Desk, command: LunCommand) -> Result<Shown, CliEr
             let human = format!("{} is LUN {} of target {target}{how}", mapped.disk, mapped.lun);
             Shown::new(&mapped, human)
         }
+        LunCommand::Set(args) => set(desk, args).await,
         LunCommand::Unmap { target, lun, force } => {
             let path = format!("{}/luns/{lun}", address(&target));
             if force {
@@ -46,6 +47,18 @@ pub(crate) async fn run(desk: &Desk, command: LunCommand) -> Result<Shown, CliEr
             Shown::new(&luns, human)
         }
     }
+}
+
+async fn set(desk: &Desk, args: LunSet) -> Result<Shown, CliError> {
+    let LunSet { target, lun, read_only, only, everyone } = args;
+    let change = LunChange {
+        is_read_only: read_only.map(Into::into),
+        only: (everyone || !only.is_empty()).then(|| only.into_iter().collect()),
+    };
+    let path = format!("{}/luns/{lun}", address(&target));
+    let changed: LunStatus = desk.client.patch(path, &change).await?;
+    let human = lun_table(std::slice::from_ref(&changed), target.as_str());
+    Shown::new(&changed, human)
 }
 
 /// LUNs, a line each.

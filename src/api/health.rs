@@ -1,0 +1,59 @@
+//! `/healthz`, `/readyz` and `/metrics`: what watches this daemon asks for, outside `/api/v1`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use control::Appliance;
+use control::status::{ApplianceStatus, Failure, PoolState};
+
+use crate::guard;
+use crate::metrics;
+use crate::problem::Problem;
+
+/// What has troubles that keep clients from working, whichever disk they use.
+const OF_ALL: [&str; 2] = ["pool", "iscsi"];
+
+/// The addresses. Whether it lives is told to anybody; figures to viewers, a monitoring system by its token.
+pub fn routes(appliance: &Arc<Appliance>) -> Router<Arc<Appliance>> {
+    let figures = get(measured);
+    let viewers = middleware::from_fn_with_state(Arc::clone(appliance), guard::viewers);
+    Router::new()
+        .route("/metrics", figures.layer(viewers))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+}
+
+async fn ready(State(office): State<Arc<Appliance>>) -> Result<&'static str, Problem> {
+    let reasons = not_ready(&office.status());
+    if reasons.is_empty() {
+        return Ok("ready\n");
+    }
+    let failure = Failure {
+        code: "failed".into(),
+        detail: reasons.join("; "),
+        way_out: Some("`status` shows what needs a look".into()),
+    };
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", failure))
+}
+
+/// Why clients cannot work here.
+fn not_ready(status: &ApplianceStatus) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if status.pool.state == PoolState::Closed {
+        reasons.push("the pool is closed".into());
+    }
+    let failures = status.troubles.iter().filter(|trouble| trouble.is_failure);
+    let of_all = failures.filter(|trouble| OF_ALL.contains(&trouble.of.as_str()));
+    reasons.extend(of_all.map(|trouble| format!("{}: {}", trouble.of, trouble.what)));
+    reasons
+}
+
+async fn measured(State(office): State<Arc<Appliance>>) -> Result<Response, Problem> {
+    let text = metrics::of(&office)?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}

@@ -1,0 +1,234 @@
+//! What the appliance is like in numbers, in the text form that Prometheus reads. Base units throughout; a state is
+//! a 0 or 1 for each of its words. Names are relied on by dashboards and stay.
+//!
+//! Source: OpenMetrics 1.0.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use control::status::{
+    ApplianceStatus, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
+    VolumeState,
+};
+use control::{Appliance, ControlError};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The content type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One scrape.
+struct Sheet(Registry);
+
+impl Sheet {
+    /// A number that there is once.
+    fn one(&mut self, name: &str, about: &str, value: f64) {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.0.register(name, about, gauge);
+    }
+
+    /// A number for each set of labels.
+    fn each(&mut self, name: &str, about: &str, values: impl IntoIterator<Item = (Labels, f64)>) {
+        let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(value);
+        }
+        self.0.register(name, about, family);
+    }
+}
+
+/// All numbers now.
+///
+/// # Errors
+/// `State` where the text cannot be written.
+pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
+    let status = appliance.status();
+    let mut sheet = Sheet(Registry::with_prefix("tidemark"));
+    about_appliance(&mut sheet, &status, appliance);
+    about_pool(&mut sheet, &status.pool);
+    about_disks(&mut sheet, &status);
+    let marks = status.volumes.iter().filter_map(|volume| {
+        // One that was removed meanwhile has none.
+        Some((volume.name.to_string(), appliance.marks(&volume.name).ok()?))
+    });
+    about_marks(&mut sheet, &marks.collect());
+    let mut text = String::new();
+    encode(&mut text, &sheet.0).map_err(|error| ControlError::State {
+        what: "write the metrics".into(),
+        why: error.to_string(),
+    })?;
+    Ok(text)
+}
+
+fn about_appliance(sheet: &mut Sheet, status: &ApplianceStatus, appliance: &Appliance) {
+    sheet.one("up", "Whether the appliance answers", 1.0);
+    let version = vec![("version", status.version.clone())];
+    sheet.each("build_info", "The version that runs", [(version, 1.0)]);
+    sheet.one("start_timestamp_seconds", "When the daemon was started", seconds(status.started_ms));
+    let sessions = appliance.sessions();
+    let count = |protocol| sessions.iter().filter(|one| one.protocol == protocol).count();
+    let by_protocol = [("nbd", Protocol::Nbd), ("iscsi", Protocol::Iscsi)]
+        .map(|(word, protocol)| (vec![("protocol", word.to_owned())], whole(count(protocol))));
+    sheet.each("sessions", "Clients that are connected", by_protocol);
+    let jobs = appliance.jobs().list();
+    let states = [
+        ("running", JobState::Running),
+        ("done", JobState::Done),
+        ("failed", JobState::Failed),
+        ("cancelled", JobState::Cancelled),
+    ];
+    let by_state = states.map(|(word, state)| {
+        let count = jobs.iter().filter(|job| job.state == state).count();
+        (vec![("state", word.to_owned())], whole(count))
+    });
+    sheet.each("jobs", "Jobs that are remembered", by_state);
+    let troubles = [("failure", true), ("warning", false)].map(|(word, is_failure)| {
+        let count = status.troubles.iter().filter(|one| one.is_failure == is_failure).count();
+        (vec![("severity", word.to_owned())], whole(count))
+    });
+    sheet.each("troubles", "What a person should look at", troubles);
+    sheet.one("attachments", "Disks attached to this host", whole(status.attachments.len()));
+    sheet.one("targets", "iSCSI targets", whole(status.targets.len()));
+    sheet.one("event_listeners", "Who follows events", whole(appliance.events().listeners()));
+}
+
+fn about_pool(sheet: &mut Sheet, pool: &PoolStatus) {
+    let now = match &pool.state {
+        PoolState::Open => "open",
+        PoolState::Poisoned { .. } => "poisoned",
+        PoolState::Closed => "closed",
+    };
+    let states = ["open", "poisoned", "closed"]
+        .map(|word| (vec![("state", word.to_owned())], flag(word == now)));
+    sheet.each("pool_state", "Whether the pool works", states);
+    sheet.one("journal_size_bytes", "Size of the journal", bytes(pool.journal_len));
+    sheet.one(
+        "journal_used_bytes",
+        "Journal that is not applied yet",
+        bytes(pool.journal_used_bytes),
+    );
+    sheet.one(
+        "pool_space_free_bytes",
+        "Room left where the pool lies",
+        bytes(pool.space_free_bytes),
+    );
+    sheet.one("pool_space_bytes", "Room where the pool lies", bytes(pool.space_total_bytes));
+    sheet.one(
+        "pool_reserve_bytes",
+        "Room set aside for copies in flight",
+        bytes(pool.reserve_bytes),
+    );
+    sheet.one("memory_bytes", "Memory in caches and indices", bytes(pool.memory_bytes));
+    sheet.one(
+        "cow_store_used_bytes",
+        "Room that preserved blocks take",
+        bytes(pool.preserved_bytes),
+    );
+    let capacity = pool.preserved_bytes.saturating_add(pool.space_free_bytes);
+    sheet.one("cow_store_capacity_bytes", "Room that preserved blocks can take", bytes(capacity));
+}
+
+fn about_disks(sheet: &mut Sheet, status: &ApplianceStatus) {
+    let of = |name: &base::name::Name| vec![("volume", name.to_string())];
+    let volumes = &status.volumes;
+    let size = volumes.iter().map(|one| (of(&one.name), bytes(one.size.0)));
+    sheet.each("volume_size_bytes", "Size of a volume", size);
+    let allocated = volumes.iter().map(|one| (of(&one.name), bytes(one.allocated_bytes)));
+    sheet.each("volume_allocated_bytes", "What a volume's base holds", allocated);
+    let preserved = volumes.iter().map(|one| (of(&one.name), bytes(one.preserved_bytes)));
+    sheet.each("volume_preserved_bytes", "What a volume's marks take", preserved);
+    let unapplied = volumes.iter().map(|one| (of(&one.name), bytes(one.unapplied_bytes)));
+    sheet.each("volume_unapplied_bytes", "What a volume's base is behind", unapplied);
+    let views = status
+        .views
+        .iter()
+        .map(|one| (vec![("view", one.name.to_string())], bytes(one.allocated_bytes)));
+    sheet.each("view_allocated_bytes", "What was written to a view", views);
+    let states = volumes.iter().flat_map(|one| {
+        let now = match &one.state {
+            VolumeState::Ready => "ready",
+            VolumeState::ReadOnly { .. } => "read_only",
+            VolumeState::FailStop { .. } => "fail_stop",
+        };
+        ["ready", "read_only", "fail_stop"].map(|word| {
+            let labels = vec![("volume", one.name.to_string()), ("state", word.to_owned())];
+            (labels, flag(word == now))
+        })
+    });
+    sheet.each("volume_state", "Whether a volume works", states);
+}
+
+fn about_marks(sheet: &mut Sheet, marks: &BTreeMap<String, Vec<MarkStatus>>) {
+    let of = |name: &String| vec![("volume", name.clone())];
+    let counts = marks.iter().map(|(name, all)| (of(name), whole(all.len())));
+    sheet.each("mark_count", "Marks of a volume", counts);
+    let held = marks
+        .iter()
+        .map(|(name, all)| (of(name), whole(all.iter().filter(|mark| mark.is_held).count())));
+    sheet.each("hold_count", "Marks of a volume that are held", held);
+    let newest = |is_meant: fn(&MarkStatus) -> bool| {
+        let mut newest = BTreeMap::new();
+        for (name, all) in marks {
+            for mark in all.iter().filter(|mark| is_meant(mark)) {
+                let labels = vec![("volume", name.clone()), ("grade", word(mark.grade).to_owned())];
+                let at_ms = newest.entry(labels).or_insert(0);
+                *at_ms = mark.taken_ms.max(*at_ms);
+            }
+        }
+        newest.into_iter().map(|(labels, at_ms)| (labels, seconds(at_ms))).collect::<Vec<_>>()
+    };
+    let about = "When the newest mark of a volume was taken";
+    sheet.each("mark_newest_timestamp_seconds", about, newest(|_| true));
+    let about = "When the newest mark that was opened and found whole was taken";
+    let verified = newest(|mark| mark.proof == Proof::Verified);
+    sheet.each("mark_newest_verified_timestamp_seconds", about, verified);
+}
+
+fn word(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Crash => "crash",
+        Grade::Filesystem => "filesystem",
+        Grade::Application => "application",
+    }
+}
+
+fn seconds(ms: u64) -> f64 {
+    bytes(ms) / 1000.0
+}
+
+/// Numbers over 2^53 lose their last digits, which nobody reads on a chart.
+fn bytes(count: u64) -> f64 {
+    count as f64
+}
+
+fn whole(count: usize) -> f64 {
+    count as f64
+}
+
+fn flag(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_with_its_name_its_labels_and_what_it_is() {
+        let mut sheet = Sheet(Registry::with_prefix("tidemark"));
+        let labels = vec![("volume", "mail".to_owned())];
+        sheet.each("mark_count", "Marks of a volume", [(labels, whole(3))]);
+        sheet.one("start_timestamp_seconds", "When", seconds(1_500));
+        let mut text = String::new();
+        encode(&mut text, &sheet.0).unwrap();
+        assert!(text.contains("# TYPE tidemark_mark_count gauge\n"), "{text}");
+        assert!(text.contains("tidemark_mark_count{volume=\"mail\"} 3.0\n"), "{text}");
+        assert!(text.contains("tidemark_start_timestamp_seconds 1.5\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

@@ -1,0 +1,230 @@
+//! The document itself, put together.
+
+use std::collections::BTreeSet;
+
+use base::name::Name;
+use control::status::{ChapUser, DiskRef, Initiator};
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::told::{Describe, Told, all};
+use crate::operations;
+use crate::problem::{PROBLEM_TYPE, Problem};
+
+/// The version of OpenAPI that is spoken.
+const OPENAPI: &str = "3.1.0";
+
+/// Types as they are read, and as they are written: the same type may have fields that must be written
+/// and may be left out when read.
+struct Generators {
+    read: SchemaGenerator,
+    written: SchemaGenerator,
+}
+
+/// The whole document.
+pub fn document() -> Value {
+    let settings = || {
+        SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+    };
+    let mut generators = Generators {
+        read: settings().for_deserialize().into_generator(),
+        written: settings().for_serialize().into_generator(),
+    };
+    let problem = generators.written.subschema_for::<Problem>();
+    let mut paths = Map::new();
+    for told in all() {
+        let item = paths.entry(told.path).or_insert_with(|| json!({}));
+        item[told.method.to_ascii_lowercase()] = operation(&told, &mut generators);
+    }
+    let mut schemas = generators.written.take_definitions(true);
+    for (name, schema) in generators.read.take_definitions(true) {
+        schemas.entry(name).or_insert(schema);
+    }
+    json!({
+        "openapi": OPENAPI,
+        "info": {
+            "title": "Tidemark",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Volumes whose every past moment can be looked at. Errors are problem details (RFC 9457).",
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "servers": [{ "url": "/api/v1" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": { "problem": {
+                "description": "It was not done; what is wrong and what to do about it",
+                "content": { PROBLEM_TYPE: { "schema": problem } },
+            } },
+        },
+    })
+}
+
+fn operation(told: &Told, generators: &mut Generators) -> Value {
+    let (status, content, answer) = told.answer;
+    let mut responses = Map::new();
+    let schema = answer(&mut generators.written);
+    responses.insert(
+        status.to_string(),
+        json!({ "description": told.summary, "content": { content: { "schema": schema } } }),
+    );
+    for status in refusals(told) {
+        let problem = json!({ "$ref": "#/components/responses/problem" });
+        responses.insert(status.to_string(), problem);
+    }
+    let mut operation = json!({
+        "operationId": told.id,
+        "summary": told.summary,
+        "tags": [told.path.split('/').nth(1)],
+        "parameters": parameters(told, generators),
+        "responses": responses,
+    });
+    if let Some(body) = told.body {
+        let schema = body(&mut generators.read);
+        operation["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    }
+    if let Some(known) = operations::find(told.method, told.path) {
+        operation["x-tidemark-role"] = json!(known.role);
+        operation["x-tidemark-command"] = json!(known.command);
+    }
+    operation
+}
+
+/// The statuses of problems that it may answer with.
+fn refusals(told: &Told) -> BTreeSet<u16> {
+    // Not known, not allowed, and what went wrong here, with the catalogue above all.
+    let mut all = BTreeSet::from([401, 403, 500, 503]);
+    if told.path.contains('{') {
+        all.extend([400, 404]);
+    }
+    if told.query.is_some() {
+        all.insert(400);
+    }
+    if told.body.is_some() {
+        // No JSON, too long, not called JSON, not what is meant; and names in it that are not there.
+        all.extend([400, 404, 413, 415, 422]);
+    }
+    if matches!(told.path, "/session" | "/setup") {
+        all.insert(429);
+    }
+    if told.path == "/events" {
+        all.insert(409);
+    }
+    if told.method != "GET" {
+        all.extend([409, 507]);
+    }
+    all
+}
+
+fn parameters(told: &Told, generators: &mut Generators) -> Vec<Value> {
+    let named = told.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut all: Vec<Value> = named
+        .map(|name| {
+            let schema = describe_of(name)(&mut generators.read);
+            json!({ "name": name, "in": "path", "required": true, "schema": schema })
+        })
+        .collect();
+    if let Some(query) = told.query {
+        let schema = query(&mut generators.read);
+        all.extend(fields(&schema, generators));
+    }
+    all
+}
+
+/// What a name in an address stands for.
+fn describe_of(name: &str) -> Describe {
+    match name {
+        "name" | "mark" => SchemaGenerator::subschema_for::<Name>,
+        "of" => SchemaGenerator::subschema_for::<DiskRef>,
+        "user" => SchemaGenerator::subschema_for::<ChapUser>,
+        "who" => SchemaGenerator::subschema_for::<Initiator>,
+        "lun" | "group" => SchemaGenerator::subschema_for::<u16>,
+        "id" => SchemaGenerator::subschema_for::<u64>,
+        other => unreachable!("{{{other}}} of an address has no type here"),
+    }
+}
+
+/// The fields of what stands after the question mark, a parameter each.
+fn fields(schema: &Schema, generators: &Generators) -> Vec<Value> {
+    let value = schema.as_value();
+    let name = value["$ref"].as_str().and_then(|text| text.rsplit('/').next());
+    let whole = match name {
+        Some(name) => generators.read.definitions().get(name).unwrap_or(value),
+        None => value,
+    };
+    let required = whole["required"].as_array();
+    let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
+    let fields = whole["properties"].as_object().into_iter().flatten();
+    fields
+        .map(|(name, schema)| {
+            json!({
+                "name": name,
+                "in": "query",
+                "required": is_required(name),
+                "schema": schema,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::OPERATIONS;
+
+    #[test]
+    fn every_operation_is_told_and_nothing_else() {
+        let told: BTreeSet<_> = all().iter().map(|told| (told.path, told.method)).collect();
+        let known: BTreeSet<_> = OPERATIONS.iter().map(|one| (one.path, one.method)).collect();
+        assert_eq!(told, known);
+        let ids: BTreeSet<_> = all().iter().map(|told| told.id).collect();
+        assert_eq!(ids.len(), told.len(), "two operations have one id");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let text = document.to_string();
+        let references = text.split("\"$ref\":\"#/").skip(1);
+        let references: BTreeSet<&str> =
+            references.filter_map(|rest| rest.split('"').next()).collect();
+        assert!(references.len() > 20, "{references:?}");
+        for reference in references {
+            assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_body_says_what_must_be_in_it_and_an_answer_what_always_is() {
+        let document = document();
+        let mark = &document["components"]["schemas"]["NewMark"];
+        assert_eq!(mark["required"], json!(["volumes"]));
+        assert_eq!(mark["additionalProperties"], json!(false));
+        let status = &document["components"]["schemas"]["MarkStatus"];
+        assert!(status["required"].as_array().unwrap().contains(&json!("is_held")));
+        let role = &document["paths"]["/volumes/{name}"]["delete"]["x-tidemark-role"];
+        assert_eq!(role, "operator");
+    }
+
+    #[test]
+    fn a_type_that_is_read_and_written_is_described_once() {
+        let mut generators = [
+            SchemaSettings::draft2020_12().for_deserialize().into_generator(),
+            SchemaSettings::draft2020_12().for_serialize().into_generator(),
+        ];
+        for told in all() {
+            told.body.map(|body| body(&mut generators[0]));
+            (told.answer.2)(&mut generators[1]);
+        }
+        let [mut read, mut written] = generators;
+        let written = written.take_definitions(true);
+        for (name, schema) in read.take_definitions(true) {
+            assert!(written.get(&name).is_none_or(|other| *other == schema), "{name}");
+        }
+    }
+}

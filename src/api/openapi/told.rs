@@ -1,0 +1,364 @@
+//! What each operation is called, takes and gives.
+
+use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
+use control::audit::{AuditEntry, AuditVerdict};
+use control::status::{
+    ApplianceStatus, AttachmentStatus, ChapStatus, ExportStatus, GroupStatus, InitiatorStatus,
+    JobStatus, LunStatus, MarkStatus, PortalStatus, RollbackStarted, SessionStatus, TargetStatus,
+    ViewStatus, VolumeStatus,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::model::{
+    GroupChange, Login, LunChange, MarkChange, NewAttachment, NewGroup, NewGroupMark, NewInitiator,
+    NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page, Removal, Removed,
+    Setup, TargetChange, VolumeChange,
+};
+
+/// How a type is described.
+pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+/// One operation.
+pub(super) struct Told {
+    pub method: &'static str,
+    pub path: &'static str,
+    /// A name for it in programs.
+    pub id: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What stands after the question mark.
+    pub query: Option<Describe>,
+    /// The body that it takes.
+    pub body: Option<Describe>,
+    /// The status and type of its answer.
+    pub answer: (u16, &'static str, Describe),
+}
+
+const fn of<T: JsonSchema>() -> Describe {
+    SchemaGenerator::subschema_for::<T>
+}
+
+const JSON: &str = "application/json";
+
+/// An operation that answers 200 with a `T`.
+const fn told<T: JsonSchema>(
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Told {
+    let answer = (200, JSON, of::<T>());
+    Told { method, path, id, summary, query: None, body: None, answer }
+}
+
+const fn get<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
+    told::<T>("GET", path, id, summary)
+}
+
+/// One that makes a `T` from a `B`.
+const fn make<B: JsonSchema, T: JsonSchema>(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Told {
+    let answer = (201, JSON, of::<T>());
+    Told { answer, body: Some(of::<B>()), ..told::<T>("POST", path, id, summary) }
+}
+
+/// One that begins what goes on after its answer.
+const fn begin<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
+    Told { answer: (202, JSON, of::<T>()), ..told::<T>("POST", path, id, summary) }
+}
+
+const fn change<B: JsonSchema, T: JsonSchema>(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Told {
+    Told { body: Some(of::<B>()), ..told::<T>("PATCH", path, id, summary) }
+}
+
+const fn remove<T: JsonSchema>(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Told {
+    told::<T>("DELETE", path, id, summary)
+}
+
+impl Told {
+    const fn asked<Q: JsonSchema>(mut self) -> Self {
+        self.query = Some(of::<Q>());
+        self
+    }
+
+    const fn with<B: JsonSchema>(mut self) -> Self {
+        self.body = Some(of::<B>());
+        self
+    }
+}
+
+/// All of them.
+pub(super) fn all() -> Vec<Told> {
+    let mut all = Vec::new();
+    all.extend(appliance());
+    all.extend(volumes());
+    all.extend(marks_and_views());
+    all.extend(targets());
+    all.extend(people());
+    all
+}
+
+fn appliance() -> [Told; 14] {
+    [
+        get::<ApplianceStatus>("/status", "status", "How the appliance is, and what needs a look"),
+        get::<serde_json::Map<String, serde_json::Value>>(
+            "/openapi.json",
+            "openapi",
+            "This document",
+        ),
+        Told {
+            answer: (200, "text/event-stream", of::<String>()),
+            ..told::<String>(
+                "GET",
+                "/events",
+                "follow_events",
+                "What changes, as server-sent events",
+            )
+        },
+        get::<Vec<AttachmentStatus>>(
+            "/attachments",
+            "list_attachments",
+            "What is attached to the daemon's host",
+        ),
+        make::<NewAttachment, AttachmentStatus>(
+            "/attachments",
+            "attach",
+            "Make a block device of a disk, and mount it if asked to",
+        ),
+        remove::<Removed>("/attachments/{of}", "detach", "Unmount and take away what attach made"),
+        get::<Vec<ExportStatus>>("/exports", "list_exports", "What NBD clients may open"),
+        get::<Vec<SessionStatus>>("/sessions", "list_sessions", "Clients that are connected"),
+        remove::<Removed>("/sessions/{id}", "end_session", "End a client's session"),
+        get::<Vec<JobStatus>>("/jobs", "list_jobs", "Work that takes long"),
+        get::<JobStatus>("/jobs/{id}", "show_job", "One job and what came of it"),
+        remove::<JobStatus>("/jobs/{id}", "cancel_job", "Tell a job to stop"),
+        get::<Vec<PortalStatus>>(
+            "/portals",
+            "list_portals",
+            "Where iSCSI listens, and port groups",
+        ),
+        change::<GroupChange, Vec<PortalStatus>>(
+            "/portals/{group}",
+            "set_portal_group",
+            "Set the access state of a port group",
+        ),
+    ]
+}
+
+fn volumes() -> [Told; 13] {
+    [
+        get::<Vec<VolumeStatus>>("/volumes", "list_volumes", "Volumes: live virtual disks"),
+        make::<NewVolume, VolumeStatus>(
+            "/volumes",
+            "create_volume",
+            "Make a thin volume, or adopt a disk as one",
+        ),
+        get::<VolumeStatus>("/volumes/{name}", "show_volume", "One volume"),
+        change::<VolumeChange, VolumeStatus>(
+            "/volumes/{name}",
+            "change_volume",
+            "Grow a volume, or change its settings",
+        ),
+        remove::<Removed>("/volumes/{name}", "remove_volume", "Remove a volume with all its marks")
+            .asked::<Removal>(),
+        begin::<JobStatus>(
+            "/volumes/{name}/release",
+            "release_volume",
+            "Bring an adopted disk up to date and let it go",
+        )
+        .asked::<Removal>(),
+        begin::<JobStatus>(
+            "/volumes/{name}/scrub",
+            "scrub_volume",
+            "Read a whole volume and its marks and compare them with their checksums",
+        ),
+        begin::<RollbackStarted>(
+            "/volumes/{name}/rollback",
+            "roll_back",
+            "Make a volume what it was at a mark",
+        )
+        .with::<NewRollback>(),
+        begin::<RollbackStarted>(
+            "/volumes/{name}/undo",
+            "undo_rollback",
+            "Undo the last rollback of a volume",
+        ),
+        get::<Vec<GroupStatus>>(
+            "/groups",
+            "list_groups",
+            "Groups: volumes that are marked at one instant",
+        ),
+        make::<NewGroup, GroupStatus>("/groups", "create_group", "Name a set of volumes"),
+        remove::<Removed>(
+            "/groups/{name}",
+            "remove_group",
+            "Forget a group; its volumes and marks stay",
+        ),
+        make::<NewGroupMark, Vec<MarkStatus>>(
+            "/groups/{name}/marks",
+            "mark_group",
+            "Take a mark of every member at one instant",
+        ),
+    ]
+}
+
+fn marks_and_views() -> [Told; 10] {
+    [
+        make::<NewMark, Vec<MarkStatus>>(
+            "/marks",
+            "take_mark",
+            "Take a mark; of several volumes at one instant",
+        ),
+        get::<Vec<MarkStatus>>(
+            "/volumes/{name}/marks",
+            "list_marks",
+            "The marks of a volume or view, oldest first",
+        ),
+        get::<MarkStatus>("/volumes/{name}/marks/{mark}", "show_mark", "One mark"),
+        change::<MarkChange, MarkStatus>(
+            "/volumes/{name}/marks/{mark}",
+            "change_mark",
+            "Hold a mark, let it go, or rename it",
+        ),
+        remove::<Removed>(
+            "/volumes/{name}/marks/{mark}",
+            "remove_mark",
+            "Remove a mark, wherever it is in the chain",
+        )
+        .asked::<Removal>(),
+        get::<Vec<ViewStatus>>("/views", "list_views", "Views: read-write disks made from marks"),
+        make::<NewView, ViewStatus>("/views", "create_view", "Make a read-write disk from a mark"),
+        get::<ViewStatus>("/views/{name}", "show_view", "One view"),
+        remove::<Removed>("/views/{name}", "remove_view", "Drop a view and what was written to it")
+            .asked::<Removal>(),
+        begin::<JobStatus>(
+            "/views/{name}/promote",
+            "promote_view",
+            "Make a view an independent volume",
+        ),
+    ]
+}
+
+fn targets() -> [Told; 19] {
+    [
+        get::<Vec<TargetStatus>>("/targets", "list_targets", "iSCSI targets"),
+        make::<NewTarget, TargetStatus>(
+            "/targets",
+            "create_target",
+            "Make a target; it lets nobody in yet",
+        ),
+        get::<TargetStatus>("/targets/{name}", "show_target", "One target"),
+        change::<TargetChange, TargetStatus>("/targets/{name}", "change_target", "Change a target"),
+        remove::<Removed>("/targets/{name}", "remove_target", "Remove a target; its disks stay")
+            .asked::<Removal>(),
+        get::<Vec<LunStatus>>("/targets/{name}/luns", "list_luns", "The LUNs of a target"),
+        make::<NewLun, LunStatus>("/targets/{name}/luns", "map_lun", "Put a disk under a LUN"),
+        get::<LunStatus>("/targets/{name}/luns/{lun}", "show_lun", "One LUN"),
+        change::<LunChange, LunStatus>(
+            "/targets/{name}/luns/{lun}",
+            "change_lun",
+            "Change a LUN, while it is in use",
+        ),
+        remove::<Removed>(
+            "/targets/{name}/luns/{lun}",
+            "unmap_lun",
+            "Take a disk away from under a LUN; the disk stays",
+        )
+        .asked::<Removal>(),
+        get::<Vec<InitiatorStatus>>(
+            "/targets/{name}/initiators",
+            "list_initiators",
+            "Who may log in to a target",
+        ),
+        make::<NewInitiator, Vec<InitiatorStatus>>(
+            "/targets/{name}/initiators",
+            "allow_initiator",
+            "Let an initiator in",
+        ),
+        remove::<Vec<InitiatorStatus>>(
+            "/targets/{name}/initiators/{who}",
+            "deny_initiator",
+            "Let an initiator in no more, and end its sessions",
+        ),
+        get::<Vec<ChapStatus>>("/targets/{name}/chap", "list_chap", "CHAP users of a target"),
+        make::<NewSecret, Vec<ChapStatus>>(
+            "/targets/{name}/chap",
+            "set_chap",
+            "Set the secret of a target's CHAP user",
+        ),
+        remove::<Removed>(
+            "/targets/{name}/chap/{user}",
+            "remove_chap",
+            "Remove a CHAP user, and end its sessions",
+        ),
+        get::<Vec<ChapStatus>>("/discovery/chap", "list_discovery_chap", "CHAP users of discovery"),
+        make::<NewSecret, Vec<ChapStatus>>(
+            "/discovery/chap",
+            "set_discovery_chap",
+            "Set the secret of a CHAP user of discovery",
+        ),
+        remove::<Removed>(
+            "/discovery/chap/{user}",
+            "remove_discovery_chap",
+            "Remove a CHAP user of discovery",
+        ),
+    ]
+}
+
+fn people() -> [Told; 13] {
+    [
+        get::<WhoAmI>("/session", "who_am_i", "Who asks, and what they may do"),
+        told::<WhoAmI>(
+            "POST",
+            "/session",
+            "log_in",
+            "Log in with a password; the answer sets a cookie",
+        )
+        .with::<Login>(),
+        remove::<Removed>("/session", "log_out", "Log out"),
+        told::<WhoAmI>(
+            "POST",
+            "/setup",
+            "set_up",
+            "Make the first admin, with the code that the daemon printed",
+        )
+        .with::<Setup>(),
+        get::<Vec<UserStatus>>("/users", "list_users", "People who may come in"),
+        make::<NewUser, UserStatus>("/users", "add_user", "Make a user"),
+        change::<UserChange, UserStatus>(
+            "/users/{name}",
+            "change_user",
+            "Change a user's role or password, or lock them out",
+        ),
+        remove::<Removed>(
+            "/users/{name}",
+            "remove_user",
+            "Remove a user with their sessions and tokens",
+        ),
+        get::<Vec<TokenStatus>>("/tokens", "list_tokens", "Programs that may come in"),
+        make::<NewToken, TokenMade>(
+            "/tokens",
+            "create_token",
+            "Make a token, which is shown this once",
+        ),
+        remove::<Removed>("/tokens/{id}", "remove_token", "Remove a token"),
+        get::<Vec<AuditEntry>>("/audit", "list_audit", "What was done by whom, newest first")
+            .asked::<Page>(),
+        get::<AuditVerdict>(
+            "/audit/verify",
+            "verify_audit",
+            "Whether anybody touched the audit log",
+        ),
+    ]
+}
