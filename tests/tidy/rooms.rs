@@ -39,6 +39,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap_complete", &["tidemark"]),
     ("comfy-table", &["tidemark"]),
     ("crc32c", &["base"]),
+    ("cronexpr", &["control"]),
     ("fuser", &["kernel-stubs"]),
     ("futures-util", &["store"]),
     ("getrandom", &["base"]),
