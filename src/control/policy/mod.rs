@@ -2,4 +2,5 @@
 //!
 //! `schedule`, `keep` and `preview` are pure: values in, values out.
 
+pub mod keep;
 pub mod schedule;
