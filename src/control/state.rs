@@ -6,6 +6,8 @@
 //!   attachments/       a record per attached disk, for cleaning up after a crash
 //!   iscsi-targets.toml  0600, targets, LUNs and who may log in
 //!   iscsi-secrets.toml  0600, CHAP secrets
+//!   policies.toml      0600, policies
+//!   policy-runs.json   0600, what came of their runs
 //!   tidemark.toml      configuration, if there is one
 //!   tidemark.sock      0600, the API
 //!   tidemarkd.lock     locked by the running daemon; holds its process id

@@ -77,7 +77,7 @@ fn live_a_year(name: &str) {
         at = schedule.next_after(at).unwrap();
         life.run(&KEEP, at, MARKS_PER_VOLUME_MAX);
         // A number of runs that drifts through the day and sees the days of change at all hours.
-        if life.taken.len() % 1999 == 0 {
+        if life.taken.len().is_multiple_of(1999) {
             looks += 1;
             let expected = oracle(&KEEP, &life.taken, &life.zone);
             assert_eq!(life.times(), expected, "at {at} in {name}");
