@@ -1,6 +1,7 @@
 //! What can be typed: `tidemark [--state DIR] [--json] NOUN VERB ...`.
 
 pub mod iscsi;
+pub mod policy;
 
 use std::path::PathBuf;
 
@@ -52,6 +53,9 @@ pub enum Command {
     /// Groups: volumes that are marked at one instant
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Policies: when marks are taken, and which of them stay
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make a volume what it was at a mark; what is there now gets a mark of its own first
     Rollback {
         /// The mark, as VOLUME@MARK

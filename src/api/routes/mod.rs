@@ -8,6 +8,7 @@ mod initiators;
 mod jobs;
 mod luns;
 mod marks;
+mod policies;
 mod portals;
 mod targets;
 mod views;
@@ -45,6 +46,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(portals::routes())
         .merge(attachments::routes())
         .merge(jobs::routes())
+        .merge(policies::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {

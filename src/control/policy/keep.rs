@@ -91,6 +91,18 @@ impl Keep {
         }
     }
 
+    /// How many of a class, to be changed.
+    pub fn count_mut(&mut self, class: Class) -> &mut u16 {
+        match class {
+            Class::Last => &mut self.last,
+            Class::Hourly => &mut self.hourly,
+            Class::Daily => &mut self.daily,
+            Class::Weekly => &mut self.weekly,
+            Class::Monthly => &mut self.monthly,
+            Class::Yearly => &mut self.yearly,
+        }
+    }
+
     /// What each of these marks is kept for, in the order in which they were taken; one that is kept for
     /// nothing may go. The newest always stays.
     pub fn reasons(&self, marks: &[Stamp]) -> Vec<Reasons> {
