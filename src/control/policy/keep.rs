@@ -156,8 +156,9 @@ impl Keep {
         let parts: Vec<_> =
             parts.map(|class| format!("{} {}", self.count(*class), class.word())).collect();
         Err(NoFit(format!(
-            "it keeps up to {} = {} marks and needs 1 more while a new one is taken, {} has {} marks of others and \
-             promised {} to other policies: {needed} together, and a volume holds {MARKS_PER_VOLUME_MAX}; keep {} fewer",
+            "it keeps up to {} = {} marks and needs 1 more while a new one is taken, {} has {} marks of others \
+             and promised {} to other policies: {needed} together, and a volume holds {MARKS_PER_VOLUME_MAX}; \
+             keep {} fewer",
             parts.join(" + "),
             self.sum(),
             beside.volume,
