@@ -62,6 +62,13 @@ pub const OPERATIONS: &[Operation] = {
         operation("GET", "/policies/{name}/preview", Viewer, "tidemark policy preview", "policies"),
         operation("POST", "/policies/{name}/run", Operator, "tidemark policy run", "policies"),
         operation("GET", "/policies/{name}/runs", Viewer, "tidemark policy runs", "policies"),
+        operation(
+            "POST",
+            "/policy-preview",
+            Operator,
+            "tidemark policy create --preview",
+            "policies",
+        ),
         operation("GET", "/portals", Viewer, "tidemark portal ls", "targets"),
         operation("PATCH", "/portals/{group}", Operator, "tidemark portal set", "targets"),
         operation("GET", "/sessions", Viewer, "tidemark session ls", "targets"),

@@ -20,6 +20,7 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/policies", get(list).post(create))
         .route("/policies/{name}", get(show).patch(change).delete(remove))
         .route("/policies/{name}/preview", get(preview))
+        .route("/policy-preview", post(preview_new))
         .route("/policies/{name}/run", post(run))
         .route("/policies/{name}/runs", get(runs))
 }
@@ -61,6 +62,14 @@ async fn preview(
     Asked(moment): Asked<Moment>,
 ) -> Answer<Vec<VolumeOutlook>> {
     Ok(Json(office.preview_policy(&name, &moment.at).await?))
+}
+
+async fn preview_new(
+    State(office): Office,
+    Asked(moment): Asked<Moment>,
+    Body(new): Body<Rules>,
+) -> Answer<Vec<VolumeOutlook>> {
+    Ok(Json(office.preview_rules(new, &moment.at).await?))
 }
 
 async fn run(State(office): Office, Named(name): Named<Name>) -> Answer<RunStatus> {

@@ -11,6 +11,8 @@
 //! | 1 | 2 | number of entries |
 //! | 3 | | entries: policy (16), then 0 and the mark (1, 16), or 1, the least sequence and the name (1, 8, text) |
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base::codec::{CodecError, Reader, Writer};
 use base::id::Id;
 use base::limits::MARKS_PER_VOLUME_MAX;
@@ -34,46 +36,44 @@ pub(super) const fn note_kind() -> NoteKind {
 /// What one volume's note says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Ledger {
-    entries: Vec<Entry>,
+    /// The policy of each mark.
+    known: BTreeMap<Id, Id>,
+    promised: Vec<Promise>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Entry {
+struct Promise {
     policy: Id,
-    mark: Taken,
+    name: Name,
+    from_sequence: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Taken {
-    Known(Id),
-    Promised { name: Name, from_sequence: u64 },
-}
-
-impl Taken {
-    fn is(&self, mark: &MarkStatus) -> bool {
-        match self {
-            Self::Known(id) => *id == mark.id,
-            Self::Promised { name, from_sequence } => {
-                *name == mark.name && mark.sequence >= *from_sequence
-            }
-        }
+impl Promise {
+    fn is_redeemed_by(&self, mark: &MarkStatus) -> bool {
+        self.name == mark.name && mark.sequence >= self.from_sequence
     }
 }
 
 impl Ledger {
     /// The policy that took a mark.
     pub(super) fn policy_of(&self, mark: &MarkStatus) -> Option<Id> {
-        self.entries.iter().find(|entry| entry.mark.is(mark)).map(|entry| entry.policy)
+        let promised = || self.promised.iter().find(|promise| promise.is_redeemed_by(mark));
+        self.known.get(&mark.id).copied().or_else(|| promised().map(|promise| promise.policy))
     }
 
     /// Promises become the marks that redeemed them; what has no mark goes, unless it is still `awaited`.
     pub(super) fn settle(&mut self, marks: &[MarkStatus], awaited: impl Fn(&Name) -> bool) {
-        self.entries.retain_mut(|entry| {
-            if let Some(mark) = marks.iter().find(|mark| entry.mark.is(mark)) {
-                entry.mark = Taken::Known(mark.id);
-                return true;
+        let there: BTreeSet<Id> = marks.iter().map(|mark| mark.id).collect();
+        self.known.retain(|mark, _| there.contains(mark));
+        let known = &mut self.known;
+        self.promised.retain(|promise| {
+            match marks.iter().find(|mark| promise.is_redeemed_by(mark)) {
+                Some(mark) => {
+                    known.entry(mark.id).or_insert(promise.policy);
+                    false
+                }
+                None => awaited(&promise.name),
             }
-            matches!(&entry.mark, Taken::Promised { name, .. } if awaited(name))
         });
     }
 
@@ -81,21 +81,18 @@ impl Ledger {
     pub(super) fn promise(&mut self, policy: Id, name: &Name, marks: &[MarkStatus]) {
         let newest = marks.iter().map(|mark| mark.sequence).max();
         let from_sequence = newest.map_or(0, |newest| newest + 1);
-        self.entries
-            .push(Entry { policy, mark: Taken::Promised { name: name.clone(), from_sequence } });
+        self.promised.push(Promise { policy, name: name.clone(), from_sequence });
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(VERSION).u16(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
-        for entry in &self.entries {
-            w.u128(entry.policy.0);
-            match &entry.mark {
-                Taken::Known(id) => w.u8(0).u128(id.0),
-                Taken::Promised { name, from_sequence } => {
-                    w.u8(1).u64(*from_sequence).text(name.as_str())
-                }
-            };
+        let count = self.known.len() + self.promised.len();
+        w.u8(VERSION).u16(u16::try_from(count).unwrap_or(u16::MAX));
+        for (mark, policy) in &self.known {
+            w.u128(policy.0).u8(0).u128(mark.0);
+        }
+        for Promise { policy, name, from_sequence } in &self.promised {
+            w.u128(policy.0).u8(1).u64(*from_sequence).text(name.as_str());
         }
         w.into_bytes()
     }
@@ -112,24 +109,26 @@ impl Ledger {
         if usize::from(count) > ENTRIES_MAX {
             return Err(CodecError::Invalid { field: "ledger entries", value: count.into() });
         }
-        let mut entries = Vec::new();
+        let mut ledger = Self::default();
         for _ in 0..count {
             let policy = Id(r.u128()?);
-            let mark = match r.u8()? {
-                0 => Taken::Known(Id(r.u128()?)),
+            match r.u8()? {
+                0 => {
+                    ledger.known.insert(Id(r.u128()?), policy);
+                }
                 1 => {
                     let from_sequence = r.u64()?;
                     let bad = CodecError::Invalid { field: "ledger name", value: from_sequence };
-                    Taken::Promised { from_sequence, name: r.text()?.parse().map_err(|_| bad)? }
+                    let name = r.text()?.parse().map_err(|_| bad)?;
+                    ledger.promised.push(Promise { policy, name, from_sequence });
                 }
                 other => {
                     return Err(CodecError::Invalid { field: "ledger entry", value: other.into() });
                 }
-            };
-            entries.push(Entry { policy, mark });
+            }
         }
         match r.left() {
-            0 => Ok(Self { entries }),
+            0 => Ok(ledger),
             left => Err(CodecError::Invalid { field: "ledger length", value: left as u64 }),
         }
     }

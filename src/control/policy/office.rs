@@ -77,8 +77,11 @@ impl Policies {
 
     /// Begins no more runs and waits for those that go on.
     pub(crate) async fn stop(&self) {
-        if let Some(runner) = locked(&self.runner).take() {
+        let runner = locked(&self.runner).take();
+        if let Some(runner) = runner {
             runner.abort();
+            // It may be beginning one just now.
+            let _ = runner.await;
         }
         let mut going_on = std::mem::take(&mut *locked(&self.going_on));
         while going_on.join_next().await.is_some() {}
@@ -286,7 +289,30 @@ impl Appliance {
         name: &Name,
         at: &str,
     ) -> Result<Vec<VolumeOutlook>, ControlError> {
-        let policy = self.policy_desk().named(name)?;
+        self.look_ahead(self.policy_desk().named(name)?, at).await
+    }
+
+    /// What there would be of each of its volumes at a moment, were this policy made now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Appliance::create_policy`], but for the name, and as [`Appliance::preview_policy`].
+    pub async fn preview_rules(
+        &self,
+        rules: Rules,
+        at: &str,
+    ) -> Result<Vec<VolumeOutlook>, ControlError> {
+        let id = Id::fresh(self.rng());
+        let policy = Policy { rules, id, since_ms: self.clock().wall_ms() };
+        policy.rules.check()?;
+        self.check_fit(&policy)?;
+        self.look_ahead(policy, at).await
+    }
+
+    async fn look_ahead(
+        &self,
+        policy: Policy,
+        at: &str,
+    ) -> Result<Vec<VolumeOutlook>, ControlError> {
         let times = policy.rules.check()?;
         let now = timestamp(self.clock().wall_ms());
         let date = moment(at, &times.zone, now)?;

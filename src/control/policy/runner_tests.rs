@@ -259,6 +259,12 @@ async fn a_group_is_marked_at_one_instant_and_foreseen() {
     let seen = office.preview_policy(&name("g"), "2026-12-02").await.unwrap();
     assert_eq!(seen.len(), 2);
     assert_eq!((seen[0].outlook.runs, seen[0].outlook.marks.len()), (6, 7));
+    let new = rules("name = 'n'\nvolumes = ['mail']\nevery = '1d'\nkeep = {last = 2}");
+    let seen = office.preview_rules(new, "2026-12-02").await.unwrap();
+    assert_eq!((seen[0].outlook.marks.len(), seen[0].foreign), (2, 1));
+    let new = rules("name = 'n'\nvolumes = ['mail']\nevery = '1d'\nkeep = {last = 255}");
+    assert!(office.preview_rules(new, "2026-12-02").await.is_err(), "it would not fit");
+    assert_eq!(office.policies().unwrap().len(), 1);
     for (at, says) in
         [("yesterday", "no moment"), ("2026-01-01", "passed"), ("2036-01-01", "ahead")]
     {

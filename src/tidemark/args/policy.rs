@@ -102,6 +102,9 @@ pub struct PolicyCreate {
     /// Make it pause until it is resumed
     #[arg(long)]
     pub paused: bool,
+    /// Make nothing; show which marks there would be, as `policy preview --at`
+    #[arg(long, value_name = "MOMENT")]
+    pub preview: Option<String>,
 }
 
 /// `policy set`

@@ -18,8 +18,14 @@ use crate::table::{names, numbers, sheet, table, time, words, yes};
 pub(super) async fn run(desk: &Desk, command: PolicyCommand) -> Result<Shown, CliError> {
     let at = |name: &Name| format!("/policies/{}", part(name));
     match command {
-        PolicyCommand::Create(new) => {
+        PolicyCommand::Create(mut new) => {
+            let preview = new.preview.take();
             let new = rules(new);
+            if let Some(moment) = preview {
+                let path = format!("/policy-preview?at={}", part(&moment));
+                let seen: Vec<VolumeOutlook> = desk.client.post(path, Some(&new)).await?;
+                return outlooks(&seen, desk.now_ms);
+            }
             let made: PolicyStatus = desk.client.post("/policies", Some(&new)).await?;
             Shown::new(&made, format!("created policy {}; {}", new.name, next(&made, desk.now_ms)))
         }
@@ -43,8 +49,7 @@ pub(super) async fn run(desk: &Desk, command: PolicyCommand) -> Result<Shown, Cl
         PolicyCommand::Preview { name, at: moment } => {
             let path = format!("{}/preview?at={}", at(&name), part(&moment));
             let seen: Vec<VolumeOutlook> = desk.client.get(path).await?;
-            let human: Vec<_> = seen.iter().map(|seen| foreseen(seen, desk.now_ms)).collect();
-            Shown::new(&seen, human.join("\n\n"))
+            outlooks(&seen, desk.now_ms)
         }
         PolicyCommand::Run { name } => {
             let path = format!("{}/run", at(&name));
@@ -216,6 +221,11 @@ fn history(runs: &[RunStatus], now_ms: u64) -> String {
         ]
     });
     table(&columns, rows.collect(), "it has not run yet")
+}
+
+fn outlooks(seen: &[VolumeOutlook], now_ms: u64) -> Result<Shown, CliError> {
+    let human: Vec<_> = seen.iter().map(|seen| foreseen(seen, now_ms)).collect();
+    Shown::new(&seen, human.join("\n\n"))
 }
 
 fn foreseen(seen: &VolumeOutlook, now_ms: u64) -> String {
