@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use control::iscsi::{LunChange, NewLun, NewSecret, NewTarget, TargetChange};
+pub use control::policy::rules::{PolicyChange, Rules};
 
 /// `POST /volumes`: a thin volume of a size, or one that adopts the disk at a path.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -148,6 +149,14 @@ pub struct GroupChange {
 pub struct Removal {
     /// Whether sessions that have it open are ended.
     pub force: bool,
+}
+
+/// What must stand after the question mark of a request that looks ahead.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// `2027-03-01`, `2027-03-01T02:30` in the zone of what is looked at, or with a zone, `2027-03-01T02:30Z`.
+    pub at: String,
 }
 
 /// The answer to a request that took something away.

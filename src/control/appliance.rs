@@ -1,13 +1,14 @@
 //! One appliance: a state directory, the pool in it, and everything that uses that pool.
 //!
 //! Order of a life: the state directory is taken, what a dead daemon left attached is cleaned up, the
-//! pool is opened, the doors open. It ends in the opposite order. What an operation is allowed to do is
-//! decided in `volumes`, `marks`, `views`, `groups`; this file only holds it together.
+//! pool is opened, the doors open, policies run. It ends in the opposite order. What an operation is allowed to do is
+//! decided in `volumes`, `marks`, `views`, `groups`, `policy`; this file only holds it together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::clock::Clock;
+use base::rng::Rng;
 use disk::Shelf;
 use kernel_stubs::Attacher;
 use store::{Pool, World};
@@ -26,6 +27,7 @@ use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
 use crate::jobs::Jobs;
+use crate::policy::Policies;
 use crate::state::{StateDir, StateLock};
 use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
 use crate::uses::{Closing, Scope, Uses};
@@ -42,6 +44,7 @@ pub struct Appliance {
     state: StateDir,
     lock: StateLock,
     clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
     started_ms: u64,
     config: Mutex<Config>,
     not_in_force: Mutex<Vec<String>>,
@@ -63,6 +66,7 @@ pub struct Appliance {
     api: Mutex<Vec<DoorStatus>>,
     api_trouble: Mutex<Option<String>>,
     events: Events,
+    policies: Arc<Policies>,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -163,12 +167,15 @@ impl Appliance {
             attachments,
             jobs: Jobs::new(Arc::clone(&clock), events.clone()),
             events,
+            policies: Arc::new(Policies::open(state.path())),
             clock,
+            rng: Arc::clone(&world.rng),
             state,
         };
         appliance.watch_what_goes_on();
         let appliance = Arc::new(appliance);
         tokio::spawn(events::watch(Arc::downgrade(&appliance)));
+        appliance.policies.begin(&appliance);
         Ok(appliance)
     }
 
@@ -221,6 +228,7 @@ impl Appliance {
     pub async fn stop(&self) -> Result<(), ControlError> {
         self.watch.abort();
         self.copying.abort();
+        self.policies.stop().await;
         self.doors.close().await;
         self.attachments.detach_all().await;
         self.jobs.stop().await;
@@ -291,6 +299,7 @@ impl Appliance {
         }));
         let api = self.api_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(api.map(|what| Trouble { of: "console".into(), what, is_failure: false }));
+        all.extend(self.policies.troubles());
         all.extend(self.not_in_force().iter().map(|what| Trouble {
             of: "configuration".into(),
             what: what.clone(),
@@ -383,6 +392,14 @@ impl Appliance {
 
     pub(crate) fn uses(&self) -> &Uses {
         &self.uses
+    }
+
+    pub(crate) fn policy_desk(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    pub(crate) fn rng(&self) -> &dyn Rng {
+        &*self.rng
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

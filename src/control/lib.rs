@@ -24,6 +24,7 @@ pub mod iscsi;
 pub mod jobs;
 pub mod marks;
 pub mod open_files;
+pub mod policy;
 pub mod quickstart;
 pub mod role;
 pub mod state;

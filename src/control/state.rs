@@ -9,6 +9,8 @@
 //!   catalogue.sqlite   0600, users, tokens and what was done
 //!   audit.head         0600, the newest hash of the audit log
 //!   api-certificate.pem, api-key.pem   0600, of the console
+//!   policies.toml      0600, policies
+//!   policy-runs.json   0600, what came of their runs
 //!   tidemark.toml      configuration, if there is one
 //!   tidemark.sock      0600, the API
 //!   tidemarkd.lock     locked by the running daemon; holds its process id

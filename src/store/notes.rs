@@ -15,7 +15,7 @@ use crate::status::{DiskRef, VolumeState};
 
 /// Bytes of a note: fits a frame of the journal four times, and a few hundred registrations of initiators.
 pub const NOTE_LEN_MAX: usize = 64 * 1024;
-/// Notes of a volume: what two doors need, and 512 MiB of a checkpoint in the worst case.
+/// Notes of a volume: what the doors and the policies need, and 512 MiB of a checkpoint in the worst case.
 pub const NOTES_PER_VOLUME_MAX: u8 = 2;
 
 /// Which of a volume's notes.

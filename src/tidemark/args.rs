@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod iscsi;
+pub mod policy;
 
 use std::path::PathBuf;
 
@@ -53,6 +54,9 @@ pub enum Command {
     /// Groups: volumes that are marked at one instant
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Policies: when marks are taken, and which of them stay
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make a volume what it was at a mark; what is there now gets a mark of its own first
     Rollback {
         /// The mark, as VOLUME@MARK

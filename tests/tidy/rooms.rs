@@ -41,6 +41,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap_complete", &["tidemark"]),
     ("comfy-table", &["tidemark"]),
     ("crc32c", &["base"]),
+    ("cronexpr", &["control"]),
     ("fuser", &["kernel-stubs"]),
     ("futures-util", &["api", "store"]),
     ("getrandom", &["base"]),

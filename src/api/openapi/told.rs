@@ -2,6 +2,7 @@
 
 use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
 use control::audit::{AuditEntry, AuditVerdict};
+use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 use control::status::{
     ApplianceStatus, AttachmentStatus, ChapStatus, ExportStatus, GroupStatus, InitiatorStatus,
     JobStatus, LunStatus, MarkStatus, PortalStatus, RollbackStarted, SessionStatus, TargetStatus,
@@ -10,9 +11,9 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    GroupChange, Login, LunChange, MarkChange, NewAttachment, NewGroup, NewGroupMark, NewInitiator,
-    NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page, Removal, Removed,
-    Setup, TargetChange, VolumeChange,
+    GroupChange, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup, NewGroupMark,
+    NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page,
+    PolicyChange, Removal, Removed, Rules, Setup, TargetChange, VolumeChange,
 };
 
 /// How a type is described.
@@ -106,6 +107,7 @@ pub(super) fn all() -> Vec<Told> {
     all.extend(marks_and_views());
     all.extend(targets());
     all.extend(people());
+    all.extend(policies());
     all
 }
 
@@ -359,6 +361,49 @@ fn people() -> [Told; 13] {
             "/audit/verify",
             "verify_audit",
             "Whether anybody touched the audit log",
+        ),
+    ]
+}
+
+fn policies() -> [Told; 9] {
+    [
+        get::<Vec<PolicyStatus>>(
+            "/policies",
+            "list_policies",
+            "What is protected when, and what stays",
+        ),
+        make::<Rules, PolicyStatus>("/policies", "create_policy", "Make a policy"),
+        get::<PolicyStatus>("/policies/{name}", "show_policy", "One policy"),
+        change::<PolicyChange, PolicyStatus>(
+            "/policies/{name}",
+            "change_policy",
+            "Change a policy",
+        ),
+        remove::<Removed>("/policies/{name}", "remove_policy", "Remove a policy; its marks stay"),
+        get::<Vec<VolumeOutlook>>(
+            "/policies/{name}/preview",
+            "preview_policy",
+            "Which marks there will be at a date",
+        )
+        .asked::<Moment>(),
+        told::<Vec<VolumeOutlook>>(
+            "POST",
+            "/policy-preview",
+            "preview_rules",
+            "Which marks there would be at a date by a policy that is not made yet",
+        )
+        .asked::<Moment>()
+        .with::<Rules>(),
+        told::<RunStatus>(
+            "POST",
+            "/policies/{name}/run",
+            "run_policy",
+            "Take a mark by a policy now",
+        ),
+        get::<Vec<RunStatus>>(
+            "/policies/{name}/runs",
+            "list_policy_runs",
+            "What came of its last runs",
         ),
     ]
 }

@@ -11,6 +11,7 @@ mod initiators;
 mod jobs;
 mod luns;
 mod marks;
+mod policies;
 mod portals;
 mod targets;
 mod views;
@@ -52,6 +53,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(jobs::routes())
         .merge(access::routes())
         .merge(audit::routes())
+        .merge(policies::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {

@@ -11,6 +11,7 @@ mod iscsi;
 mod job;
 mod local;
 mod mark;
+mod policy;
 mod status;
 mod view;
 mod volume;
@@ -118,6 +119,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Chap(command) => iscsi::chap(&desk, command).await,
         Command::Portal(command) => iscsi::portal(&desk, command).await,
         Command::Session(command) => door::sessions(&desk, command).await,
+        Command::Policy(command) => policy::run(&desk, command).await,
         Command::Job(command) => job::run(&desk, command).await,
     };
     Ok((shown?, None))

@@ -1,0 +1,17 @@
+//! Protection by policy: when marks are taken, which of them stay, and what there will be at a date.
+//!
+//! `schedule`, `keep`, `planner`, `rules`, `preview` and `ledger` are pure: values in, values out. `runner` acts
+//! on them, `office` is what may be done to policies, `kept` is where they are.
+
+pub mod keep;
+mod kept;
+mod ledger;
+mod office;
+pub mod planner;
+pub mod preview;
+pub mod rules;
+mod runner;
+pub mod runs;
+pub mod schedule;
+
+pub use office::Policies;

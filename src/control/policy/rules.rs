@@ -1,0 +1,268 @@
+//! A policy as a value: of what, when, and what stays; and what makes no sense in one.
+
+use std::collections::BTreeSet;
+
+use base::id::Id;
+use base::limits::VOLUMES_PER_GROUP_MAX;
+use base::name::Name;
+use base::size::ByteSize;
+use jiff::tz::TimeZone;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::Grade;
+
+use super::keep::Keep;
+use super::schedule::{self, Schedule};
+use crate::error::ControlError;
+
+/// Policies of an appliance: a few for each of the volumes that one pool is meant for.
+pub const POLICIES_MAX: usize = 4096;
+/// Characters in a policy's name: leaves room for the moment in the names of its marks.
+const NAME_LEN_MAX: usize = 40;
+/// The least amount of changed data that triggers: below it, looking costs more than the mark.
+const CHANGED_MIN: ByteSize = ByteSize(1 << 20);
+
+/// What a person decides about a policy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Its name; those of its marks begin with it.
+    pub name: Name,
+    /// The volumes or views that it marks at one instant; none where it has a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Name>,
+    /// The group whose members it marks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Name>,
+    /// How often: `15m`, `6h`, `1d`, `1w`, by the clock of its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// When: minute, hour, day of month, month, day of week.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Also as soon as so many bytes have changed since its last mark, looked at once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ByteSize>,
+    /// Whether a run is left out where nothing has changed since its last mark.
+    #[serde(default)]
+    pub skip_unchanged: bool,
+    /// The time zone; that of this machine where none is named.
+    #[serde(default = "schedule::local_zone")]
+    pub zone: String,
+    /// Which of its marks stay.
+    pub keep: Keep,
+    /// How consistent its marks are said to be.
+    #[serde(default)]
+    pub grade: Grade,
+    /// Whether it takes no marks of its own accord.
+    #[serde(default)]
+    pub is_paused: bool,
+}
+
+/// A policy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Policy {
+    /// What was decided.
+    #[serde(flatten)]
+    pub rules: Rules,
+    /// Its identity, by which its marks are known.
+    pub id: Id,
+    /// When it was made or last changed, milliseconds since 1970: it makes up for nothing before.
+    pub since_ms: u64,
+}
+
+/// What to change of a policy; what is left out stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyChange {
+    /// Other volumes, in the place of its volumes or its group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<Name>>,
+    /// A group, in the place of its volumes or its group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Name>,
+    /// Another interval, in the place of its times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// Another pattern, in the place of its times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Another amount of changed data; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ByteSize>,
+    /// Whether a run is left out where nothing has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_unchanged: Option<bool>,
+    /// Another time zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Other numbers of marks, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+    /// Another grade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// Whether it pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_paused: Option<bool>,
+}
+
+/// The times of a policy that were found to make sense.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// When it runs by the clock, if it does.
+    pub schedule: Option<Schedule>,
+    /// Its zone.
+    pub zone: TimeZone,
+}
+
+impl Rules {
+    /// Whether they make sense by themselves, and the times that they name.
+    ///
+    /// # Errors
+    /// `Invalid`, with what would be right.
+    pub fn check(&self) -> Result<Times, ControlError> {
+        let name = &self.name;
+        if name.as_str().len() > NAME_LEN_MAX {
+            let why = format!("the policy name {name} is longer than {NAME_LEN_MAX} characters");
+            return Err(invalid(why, "the names of its marks begin with it: choose a shorter one"));
+        }
+        self.check_volumes()?;
+        if self.changed.is_some_and(|amount| amount < CHANGED_MIN) {
+            let why = format!("policy {name} would run at less than {CHANGED_MIN} of changed data");
+            return Err(invalid(why, "name a larger amount, such as 1G"));
+        }
+        let zone = schedule::zone(&self.zone).map_err(|bad| times(name, &bad))?;
+        let schedule = match (&self.every, &self.cron) {
+            (Some(_), Some(_)) => {
+                let why = format!("policy {name} has both an interval and a cron pattern");
+                return Err(invalid(why, "keep one; two policies can have both"));
+            }
+            (Some(every), None) => Some(Schedule::every(every, zone.clone())),
+            (None, Some(cron)) => Some(Schedule::cron(cron, zone.clone())),
+            (None, None) if self.changed.is_none() => {
+                let why = format!("nothing says when policy {name} runs");
+                return Err(invalid(
+                    why,
+                    "name an interval, a cron pattern or an amount of changed data",
+                ));
+            }
+            (None, None) => None,
+        };
+        let schedule = schedule.transpose().map_err(|bad| times(name, &bad))?;
+        Ok(Times { schedule, zone })
+    }
+
+    fn check_volumes(&self) -> Result<(), ControlError> {
+        let name = &self.name;
+        let distinct: BTreeSet<_> = self.volumes.iter().collect();
+        let (why, way_out) = match (&self.group, self.volumes.len()) {
+            (Some(_), 0) => return Ok(()),
+            (Some(_), _) => {
+                (format!("policy {name} names volumes and a group"), "name one or the other")
+            }
+            (None, 0) => (format!("policy {name} names no volume"), "name the volumes, or a group"),
+            (None, count) if count > VOLUMES_PER_GROUP_MAX => (
+                format!(
+                    "policy {name} names {count} volumes, and one mark is of at most {VOLUMES_PER_GROUP_MAX}"
+                ),
+                "make several policies",
+            ),
+            (None, count) if count > distinct.len() => {
+                (format!("policy {name} names a volume twice"), "name each once")
+            }
+            (None, _) => return Ok(()),
+        };
+        Err(invalid(why, way_out))
+    }
+
+    /// Them, changed.
+    pub fn changed_by(&self, change: PolicyChange) -> Self {
+        let mut rules = self.clone();
+        if let Some(volumes) = change.volumes {
+            (rules.volumes, rules.group) = (volumes, None);
+        }
+        if let Some(group) = change.group {
+            // Both in one change are refused by the check.
+            rules.group = Some(group);
+            if rules.volumes == self.volumes {
+                rules.volumes.clear();
+            }
+        }
+        if change.every.is_some() || change.cron.is_some() {
+            (rules.every, rules.cron) = (change.every, change.cron);
+        }
+        if let Some(amount) = change.changed {
+            rules.changed = (amount.0 > 0).then_some(amount);
+        }
+        rules.skip_unchanged = change.skip_unchanged.unwrap_or(rules.skip_unchanged);
+        rules.zone = change.zone.unwrap_or(rules.zone);
+        rules.keep = change.keep.unwrap_or(rules.keep);
+        rules.grade = change.grade.unwrap_or(rules.grade);
+        rules.is_paused = change.is_paused.unwrap_or(rules.is_paused);
+        rules
+    }
+}
+
+fn times(name: &Name, bad: &schedule::BadSchedule) -> ControlError {
+    invalid(format!("policy {name}: {bad}"), "`policy create --help` shows how times are written")
+}
+
+pub(super) fn invalid(why: String, way_out: &str) -> ControlError {
+    ControlError::Invalid { why, way_out: way_out.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        toml::from_str(
+            "name = 'mail'\nvolumes = ['mail']\nevery = '5m'\nzone = 'UTC'\nkeep = {last = 3}",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_named() {
+        assert!(rules().check().is_ok());
+        let with = |change: &dyn Fn(&mut Rules)| {
+            let mut rules = rules();
+            change(&mut rules);
+            rules.check().unwrap_err().to_string()
+        };
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        assert!(with(&|r| r.volumes.clear()).contains("names no volume"));
+        assert!(with(&|r| r.group = Some(name("all"))).contains("volumes and a group"));
+        assert!(with(&|r| r.volumes.push(name("mail"))).contains("twice"));
+        assert!(
+            with(&|r| r.volumes = (0..65).map(|i| name(&format!("v{i}"))).collect()).contains("65")
+        );
+        assert!(with(&|r| r.cron = Some("0 0 * * *".into())).contains("both"));
+        assert!(with(&|r| r.every = None).contains("nothing says when"));
+        assert!(with(&|r| r.every = Some("7m".into())).contains("6m or 10m"));
+        assert!(with(&|r| r.zone = "Berlin".into()).contains("Berlin"));
+        assert!(with(&|r| r.changed = Some(ByteSize(4096))).contains("1M"));
+        assert!(with(&|r| r.name = name(&"x".repeat(41))).contains("40"));
+    }
+
+    #[test]
+    fn a_change_puts_one_kind_of_times_and_targets_in_the_place_of_another() {
+        let change = |text: &str| rules().changed_by(toml::from_str(text).unwrap());
+        let changed = change("cron = '0 2 * * *'\ngroup = 'all'\nchanged = 0");
+        assert_eq!((changed.every.as_ref(), changed.volumes.len()), (None, 0));
+        assert!(changed.check().is_ok());
+        assert!(change("group = 'all'\nvolumes = ['x']").check().is_err());
+        assert_eq!(change(""), rules());
+        assert!(toml::from_str::<PolicyChange>("evry = '5m'").is_err());
+    }
+
+    #[test]
+    fn a_policy_reads_back_as_it_was_written() {
+        let policy = Policy { rules: rules(), id: Id(7), since_ms: 5 };
+        let text = toml::to_string(&policy).unwrap();
+        assert_eq!(toml::from_str::<Policy>(&text).unwrap(), policy);
+        let text = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), policy);
+    }
+}
