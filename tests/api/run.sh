@@ -41,6 +41,7 @@ echo "result: document: printed as served"
 # Events never end, so they are not asked for here: tests of their own follow them. One worker, since the generator's
 # own recursion check does not bear several.
 status=0
+cd "$scratch" # where it leaves what it remembers
 "$schemathesis" --config-file "$here/schemathesis.toml" run "http://127.0.0.1:$way/api/v1/openapi.json" \
   --checks all --exclude-path /events --phases examples,coverage,fuzzing --max-examples "$examples" \
   --request-timeout 20 --workers 1 >"$scratch/schemathesis.out" 2>&1 || status=$?
