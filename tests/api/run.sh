@@ -45,7 +45,7 @@ cd "$scratch" # where it leaves what it remembers
 "$schemathesis" --config-file "$here/schemathesis.toml" run "http://127.0.0.1:$way/api/v1/openapi.json" \
   --checks all --exclude-path /events --phases examples,coverage,fuzzing --max-examples "$examples" \
   --request-timeout 20 --workers 1 >"$scratch/schemathesis.out" 2>&1 || status=$?
-sed -n '/= FAILURES =/,/= WARNINGS =/p; /= SUMMARY =/,$p' "$scratch/schemathesis.out"
+sed -n '/= \(ERRORS\|FAILURES\) =/,/= WARNINGS =/p; /= SUMMARY =/,$p' "$scratch/schemathesis.out"
 echo "result: schemathesis: $(grep -E '^=+ .* in [0-9.]+s =+$' "$scratch/schemathesis.out" | tr -d '=')"
 
 # What was asked has broken nothing.
