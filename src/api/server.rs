@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use control::Appliance;
 
 use crate::problem::Problem;
@@ -42,6 +45,16 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
             Problem::bad_request(status, "this address of the API does not take this method")
         })
+        .layer(middleware::from_fn(read_whole))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(appliance)
+}
+
+/// Reads a request's body before anything is judged. A refusal that leaves it unread would end the connection under a
+/// client that is about to use it again.
+async fn read_whole(request: Request, next: Next) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let whole = Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await;
+    let whole = whole.map_err(|error| Problem::bad_request(error.status(), error.body_text()))?;
+    Ok(next.run(Request::from_parts(parts, Body::from(whole))).await)
 }
