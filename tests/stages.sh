@@ -10,7 +10,7 @@ SKIPPED=77
 
 STAGES=(tools format scripts lint build test doc fuzz crash nbd iscsi tour bench mail vm kill)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(deny)
+NAMED_STAGES=(deny api)
 # What `--quick` leaves out.
 SLOW_STAGES=(fuzz crash bench vm kill)
 
@@ -109,6 +109,17 @@ stage_nbd() { with_programs tests/peers/nbd/run.sh; }
 
 about_iscsi() { echo "the iSCSI target against libiscsi's tests, other initiators and a hostile crowd"; }
 stage_iscsi() { with_programs tests/peers/iscsi/run.sh; }
+
+about_api() { echo "the API against its own OpenAPI document, asked by schemathesis"; }
+stage_api() {
+    local tools=target/schemathesis
+    if [[ ! -x $tools/bin/schemathesis ]]; then
+        python3 -m venv "$tools" || skip "python3 has no venv here: install python3-venv"
+        "$tools/bin/pip" install --quiet "schemathesis==4.*" ||
+            skip "the package index of Python cannot be reached"
+    fi
+    SCHEMATHESIS=$PWD/$tools/bin/schemathesis with_programs tests/api/run.sh --examples "$(by_mode 20 500)"
+}
 
 about_bench() { echo "every cell of the bench once, judged by what must hold on any machine"; }
 stage_bench() {

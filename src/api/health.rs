@@ -9,7 +9,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::Appliance;
-use control::status::{ApplianceStatus, Failure, PoolState};
+use control::status::{Failure, PoolState, Trouble};
 
 use crate::guard;
 use crate::metrics;
@@ -29,7 +29,8 @@ pub fn routes(appliance: &Arc<Appliance>) -> Router<Arc<Appliance>> {
 }
 
 async fn ready(State(office): State<Arc<Appliance>>) -> Result<&'static str, Problem> {
-    let reasons = not_ready(&office.status());
+    let status = office.status();
+    let reasons = not_ready(&status.pool.state, &status.troubles);
     if reasons.is_empty() {
         return Ok("ready\n");
     }
@@ -42,12 +43,12 @@ async fn ready(State(office): State<Arc<Appliance>>) -> Result<&'static str, Pro
 }
 
 /// Why clients cannot work here.
-fn not_ready(status: &ApplianceStatus) -> Vec<String> {
+fn not_ready(pool: &PoolState, troubles: &[Trouble]) -> Vec<String> {
     let mut reasons = Vec::new();
-    if status.pool.state == PoolState::Closed {
+    if *pool == PoolState::Closed {
         reasons.push("the pool is closed".into());
     }
-    let failures = status.troubles.iter().filter(|trouble| trouble.is_failure);
+    let failures = troubles.iter().filter(|trouble| trouble.is_failure);
     let of_all = failures.filter(|trouble| OF_ALL.contains(&trouble.of.as_str()));
     reasons.extend(of_all.map(|trouble| format!("{}: {}", trouble.of, trouble.what)));
     reasons
@@ -56,4 +57,20 @@ fn not_ready(status: &ApplianceStatus) -> Vec<String> {
 async fn measured(State(office): State<Arc<Appliance>>) -> Result<Response, Problem> {
     let text = metrics::of(&office)?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_disk_that_fails_does_not_keep_others_from_working() {
+        let trouble =
+            |of: &str, is_failure| Trouble { of: of.into(), what: "it is gone".into(), is_failure };
+        let open = |troubles: &[Trouble]| not_ready(&PoolState::Open, troubles);
+        assert!(open(&[trouble("mail", true), trouble("pool", false)]).is_empty());
+        assert_eq!(open(&[trouble("pool", true)]), ["pool: it is gone"]);
+        assert_eq!(open(&[trouble("iscsi", true)]).len(), 1);
+        assert_eq!(not_ready(&PoolState::Closed, &[]), ["the pool is closed"]);
+    }
 }

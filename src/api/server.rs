@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::{Extension, Router};
 use control::Appliance;
 
@@ -57,6 +59,7 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
         .merge(health::routes(&appliance))
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
+        .layer(middleware::from_fn(read_whole))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(appliance)
 }
@@ -75,4 +78,13 @@ pub(crate) fn with_security_headers(router: Router) -> Router {
         }
         response
     }))
+}
+
+/// Reads a request's body before anything is judged. A refusal that leaves it unread would end the connection under a
+/// client that is about to use it again.
+async fn read_whole(request: Request, next: Next) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let whole = Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await;
+    let whole = whole.map_err(|error| Problem::bad_request(error.status(), error.body_text()))?;
+    Ok(next.run(Request::from_parts(parts, Body::from(whole))).await)
 }

@@ -97,8 +97,8 @@ fn operation(told: &Told, generators: &mut Generators) -> Value {
 
 /// The statuses of problems that it may answer with.
 fn refusals(told: &Told) -> BTreeSet<u16> {
-    // Not known, not allowed, and what went wrong here, with the catalogue above all.
-    let mut all = BTreeSet::from([401, 403, 500, 503]);
+    // Not known, not allowed, too long, and what went wrong here, with the catalogue above all.
+    let mut all = BTreeSet::from([401, 403, 413, 500, 503]);
     if told.path.contains('{') {
         all.extend([400, 404]);
     }
@@ -106,8 +106,8 @@ fn refusals(told: &Told) -> BTreeSet<u16> {
         all.insert(400);
     }
     if told.body.is_some() {
-        // No JSON, too long, not called JSON, not what is meant; and names in it that are not there.
-        all.extend([400, 404, 413, 415, 422]);
+        // No JSON, not called JSON, not what is meant; and names in it that are not there.
+        all.extend([400, 404, 415, 422]);
     }
     if matches!(told.path, "/session" | "/setup") {
         all.insert(429);

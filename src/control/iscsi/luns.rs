@@ -42,6 +42,8 @@ pub struct NewLun {
     pub block_size: Option<u32>,
     /// Who sees it, as iSCSI names and `chap:USER`; empty: everyone who is let in.
     #[serde(default)]
+    // Who is named twice is meant once.
+    #[schemars(with = "Vec<Viewer>")]
     pub only: BTreeSet<Viewer>,
 }
 
@@ -54,6 +56,7 @@ pub struct LunChange {
     pub is_read_only: Option<bool>,
     /// Who sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Viewer>>")]
     pub only: Option<BTreeSet<Viewer>>,
 }
 

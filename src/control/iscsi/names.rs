@@ -52,7 +52,7 @@ base::text_schema!(
     IscsiName,
     "IscsiName",
     r"^([iI][qQ][nN]\.[0-9]{4}-(0[1-9]|1[0-2])\.[A-Za-z0-9_-][A-Za-z0-9_.:-]*|[eE][uU][iI]\.[0-9A-Fa-f]{16}|[nN][aA][aA]\.([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}))$",
-    15..=ISCSI_NAME_LEN_MAX,
+    13..=ISCSI_NAME_LEN_MAX,
     "The iSCSI name of an initiator or target; in lower case where it is told."
 );
 
