@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::{MarkRef, Name};
 use base::units::{Extent, SECTOR_LEN};
-use store::MarkStatus;
+use store::{MarkStatus, StoreError};
 
 use super::keep::Stamp;
 use super::ledger::note_kind;
@@ -23,6 +23,9 @@ use crate::when;
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is looked how much has changed, and history is kept.
 const SLOW_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a run waits where the store is busy, and how often: until a full journal has room again.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
+const BUSY_TRIES: u32 = 20;
 /// Marks with the same second in their names, after which a run gives up on finding a free one.
 const NAMES_MAX: usize = 100;
 
@@ -127,7 +130,16 @@ impl Appliance {
     ) -> RunStatus {
         let began_ms = self.clock().wall_ms();
         let mut thinned = Thinned::default();
-        let done = self.run_once(policy, cause, &mut thinned).await;
+        let mut tries = 0;
+        let done = loop {
+            match self.run_once(policy, cause, &mut thinned).await {
+                Err(ControlError::Store(StoreError::Busy { .. })) if tries < BUSY_TRIES => {
+                    tries += 1
+                }
+                done => break done,
+            }
+            tokio::time::sleep(BUSY_WAIT).await;
+        };
         let outcome = done.unwrap_or_else(|error| RunOutcome::Failed {
             why: error.detail(),
             way_out: error.way_out(),

@@ -20,6 +20,7 @@ struct Bench {
     dir: tempfile::TempDir,
     shelf: Arc<MemShelf>,
     clock: Arc<ManualClock>,
+    office: std::sync::Mutex<Weak<Appliance>>,
 }
 
 impl Bench {
@@ -27,7 +28,8 @@ impl Bench {
         let clock = ManualClock::default();
         clock.set_wall_ms(START_MS);
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, shelf: Arc::new(MemShelf::new()), clock: Arc::new(clock) }
+        let office = std::sync::Mutex::default();
+        Self { dir, shelf: Arc::new(MemShelf::new()), clock: Arc::new(clock), office }
     }
 
     async fn start(&self) -> Arc<Appliance> {
@@ -36,17 +38,27 @@ impl Bench {
         let iscsi = IscsiConfig { listen: Some(Vec::new()), ..IscsiConfig::default() };
         let nbd = NbdConfig { listen: Vec::new(), ..NbdConfig::default() };
         let mut config = Config { nbd, iscsi, ..Config::default() };
-        config.pool.journal_size = Some("8M".parse().unwrap());
+        config.pool.journal_size = Some("64M".parse().unwrap());
         let shelf = Arc::clone(&self.shelf) as Arc<dyn disk::Shelf>;
         let site = Site { state, lock, shelf, attachers: Vec::new() };
         let clock = Arc::clone(&self.clock) as Arc<dyn base::clock::Clock>;
-        Appliance::start_at(site, config, World { clock, rng: Arc::new(SystemRng) }).await.unwrap()
+        let world = World { clock, rng: Arc::new(SystemRng) };
+        let office = Appliance::start_at(site, config, world).await.unwrap();
+        *locked(&self.office) = Arc::downgrade(&office);
+        office
     }
 
-    /// Moves the clock, and lets the runner see it. Its own waits pass at once, as this runtime's time does.
+    /// Moves the clock, and lets what is due run to its end. Waits pass at once, as this runtime's time does.
     async fn pass(&self, by: Duration) {
         self.clock.advance(by);
         tokio::time::sleep(LOOK_INTERVAL * 2).await;
+        let office = locked(&self.office).upgrade().unwrap();
+        let desk = office.policy_desk();
+        for policy in desk.all().unwrap() {
+            while locked(&desk.planner).is_running(&policy.rules.name) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
 }
 
