@@ -75,16 +75,12 @@ function Inside({ user, role, canLeave }: { user: string; role: string; canLeave
   }, [route.value]);
   return (
     <div class="frame">
-      <a
-        class="skip"
-        href="#main"
-        onClick={(e) => (e.preventDefault(), document.getElementById("main")?.focus())}
-      >
+      <button type="button" class="skip" onClick={() => document.getElementById("main")?.focus()}>
         To the page
-      </a>
+      </button>
       <nav aria-label="Pages">
         <a class="brand" href={to()}>
-          <img src="mark.svg" alt="" width="28" height="28" />
+          <img src={MARK} alt="" width="28" height="28" />
           Tidemark
         </a>
         <ul>

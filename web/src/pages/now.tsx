@@ -140,7 +140,7 @@ function Protection({ volumes }: { volumes: Volume[] }) {
                 act={() => takeMark(volume.name)}
                 why={whyNot("operator")}
                 tone="quiet"
-                label={`Take a mark of ${volume.name}`}
+                label={`Mark now: ${volume.name}`}
               >
                 Mark now
               </Button>

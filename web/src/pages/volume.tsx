@@ -116,8 +116,10 @@ function Facts({ volume }: { volume: Volume }) {
     <dl class="facts">
       <div>
         <dt>Used</dt>
-        <dd>{size(volume.allocated_bytes)}</dd>
-        <Meter part={volume.allocated_bytes} whole={volume.size} label="used" />
+        <dd>
+          {size(volume.allocated_bytes)}
+          <Meter part={volume.allocated_bytes} whole={volume.size} label="used" />
+        </dd>
       </div>
       <div>
         <dt>Preserved for marks</dt>
@@ -127,8 +129,8 @@ function Facts({ volume }: { volume: Volume }) {
         <dt>Marks</dt>
         <dd>
           {volume.marks} <small>of {MARKS_MAX}</small>
+          <Meter part={volume.marks} whole={MARKS_MAX} label="marks" />
         </dd>
-        <Meter part={volume.marks} whole={MARKS_MAX} label="marks" />
       </div>
       <div>
         <dt>In the journal, not yet in place</dt>
@@ -147,7 +149,10 @@ function Chosen({ mark, volume }: { mark: Mark; volume: Volume }) {
       : undefined;
   const hold = () =>
     deeds.hold(mark).then(
-      () => (tell(mark.is_held ? `${mark.name} may go again.` : `${mark.name} is kept.`), refresh()),
+      () => {
+        tell(mark.is_held ? `${mark.name} may go again.` : `${mark.name} is kept.`);
+        refresh();
+      },
       (error) =>
         tell(error instanceof Problem ? `${error.message}; ${error.wayOut ?? ""}` : String(error), true),
     );

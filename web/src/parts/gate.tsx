@@ -21,7 +21,7 @@ export function Gate({ title, about, verb, submit, problem, children }: GateProp
           void submit();
         }}
       >
-        <img src="mark.svg" alt="" width="44" height="44" />
+        <img src={MARK} alt="" width="44" height="44" />
         <h1 tabIndex={-1}>{title}</h1>
         {about && <p>{about}</p>}
         {children}

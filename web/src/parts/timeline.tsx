@@ -9,7 +9,24 @@ const HEIGHT = 132;
 const FLOOR = 100;
 const EDGE = 18;
 const RISE = { crash: 34, filesystem: 54, application: 74 } as const;
-const STEPS = [1, 5, 15, 60, 180, 720, 1440, 2880, 10_080, 43_200, 129_600, 525_600].map((m) => m * 60_000);
+const STEPS = [
+  1 / 60,
+  1 / 12,
+  0.25,
+  0.5,
+  1,
+  5,
+  15,
+  60,
+  180,
+  720,
+  1440,
+  2880,
+  10_080,
+  43_200,
+  129_600,
+  525_600,
+].map((m) => m * 60_000);
 
 export interface TimelineProps {
   marks: Mark[];
@@ -54,6 +71,7 @@ export function Timeline({ marks, chosen, choose, now }: TimelineProps) {
 
   const room = width - 2 * EDGE;
   const place = (share: number) => EDGE + (share - left) * zoom * room;
+  const bar = Math.max(1, Math.min(3, (room * zoom) / marks.length / 1.6));
   const look = (to: number, by: number, anchor = 0.5) => {
     const next = Math.min(4096, Math.max(1, by));
     setZoom(next);
@@ -180,7 +198,7 @@ export function Timeline({ marks, chosen, choose, now }: TimelineProps) {
             const top = FLOOR - RISE[one.grade];
             return (
               <g key={one.id} class={`${one.grade} ${one.name === chosen ? "chosen" : ""}`}>
-                <rect x={x - 1.5} y={top} width="3" height={FLOOR - top} rx="1.5" />
+                <rect x={x - bar / 2} y={top} width={bar} height={FLOOR - top} rx={bar / 2} />
                 {one.is_held && <path class="held" d={`M${x} ${top - 12}l4 5-4 5-4-5z`} />}
                 {one.views.length > 0 && <circle class="viewed" cx={x} cy={FLOOR + 7} r="3.5" />}
               </g>
@@ -222,7 +240,7 @@ function Ticks({ first, last, left, zoom, place, width }: TicksProps) {
       ? { day: "numeric", month: "short", ...(step > 40 * 86_400_000 ? { year: "numeric" } : {}) }
       : seen > 86_400_000
         ? { weekday: "short", hour: "2-digit", minute: "2-digit" }
-        : { hour: "2-digit", minute: "2-digit" },
+        : { hour: "2-digit", minute: "2-digit", ...(step < 60_000 ? { second: "2-digit" } : {}) },
   );
   return (
     <>
