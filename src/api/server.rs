@@ -30,7 +30,7 @@ pub async fn serve(
 pub fn router(appliance: Arc<Appliance>) -> Router {
     Router::new()
         .nest("/api/v1", routes::all())
-        .fallback(async || Problem::no_route())
+        .fallback(crate::assets::answer)
         .method_not_allowed_fallback(async || {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
             Problem::bad_request(status, "this address of the API does not take this method")
