@@ -5,6 +5,7 @@ import { moment } from "../format";
 import { useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
+import { protect } from "../parts/protect";
 
 interface Policy {
   name: string;
@@ -43,13 +44,19 @@ export function Policies() {
   const { value: all, problem } = useLive<Policy[]>("/policies");
   return (
     <>
-      <Head title="Policies" about="When marks are taken by themselves, and which of them stay." />
+      <Head title="Policies" about="When marks are taken by themselves, and which of them stay.">
+        {all && (
+          <Button act={() => protect()} why={whyNot("operator")} tone="main">
+            Protect volumes
+          </Button>
+        )}
+      </Head>
       {problem && <Trouble problem={problem} what="policies" />}
       {!all && !problem && <Loading />}
       {all?.length === 0 && (
         <Empty title="No policies yet">
-          A policy takes marks of volumes by itself and thins the old ones. Make one with{" "}
-          <code>tidemark policy create</code>.
+          A policy takes marks of volumes by itself and thins the old ones, so that there is always a way
+          back.
         </Empty>
       )}
       {all && all.length > 0 && (

@@ -1,11 +1,10 @@
 // The first start: the code that the daemon printed makes the first administrator.
 
 import { useState } from "preact/hooks";
-import { ask, Problem, who } from "../api";
+import { ask, findWho, Problem } from "../api";
 import { Input } from "../parts/form";
 import { Gate } from "../parts/gate";
 import { go, route } from "../router";
-import type { Session } from "../types";
 
 export function Setup() {
   const [code, setCode] = useState(route.value[0] === "setup" ? (route.value[1] ?? "") : "");
@@ -20,9 +19,8 @@ export function Setup() {
     }
     try {
       await ask("POST", "/setup", { code, user, password });
-      const session = await ask<Session>("POST", "/session", { user, password });
-      who.value = { is: "somebody", session };
       go();
+      await findWho();
     } catch (error) {
       fail(error instanceof Problem ? error : new Problem(0, "failed", String(error)));
     }

@@ -17,6 +17,7 @@ import {
   tell,
 } from "../parts/bits";
 import * as deeds from "../parts/deeds";
+import { protect } from "../parts/protect";
 import { Timeline } from "../parts/timeline";
 import { to } from "../router";
 import type { Mark, Volume } from "../types";
@@ -26,6 +27,7 @@ const MARKS_MAX = 256;
 export function VolumePage({ name }: { name: string }) {
   const { value: volume, problem } = useLive<Volume>(`/volumes/${encodeURIComponent(name)}`);
   const { value: told, problem: trouble } = useLive<Mark[]>(`/volumes/${encodeURIComponent(name)}/marks`);
+  const { value: policies } = useLive<unknown[]>("/policies");
   const [chosen, choose] = useState<string | null>(null);
   const marks = useMemo(() => told && [...told].sort((a, b) => a.sequence - b.sequence), [told]);
   const why = whyNot("operator");
@@ -52,6 +54,11 @@ export function VolumePage({ name }: { name: string }) {
         <Button act={() => deeds.setVolume(volume)} why={why}>
           Settings
         </Button>
+        {policies && (
+          <Button act={() => protect(name)} why={why}>
+            Protect
+          </Button>
+        )}
         <Button act={() => deeds.attach(name)} why={why}>
           Attach
         </Button>

@@ -10,10 +10,11 @@ export const notice = signal<{ text: string; isBad: boolean } | null>(null);
 
 let fading = 0;
 
-export function tell(text: string, isBad = false): void {
+/** Tells it; what is bad, or must be copied, stays until it is closed. */
+export function tell(text: string, isBad = false, stays = isBad): void {
   notice.value = { text, isBad };
   clearTimeout(fading);
-  if (!isBad) fading = setTimeout(() => (notice.value = null), 6000) as unknown as number;
+  if (!stays) fading = setTimeout(() => (notice.value = null), 6000) as unknown as number;
 }
 
 interface ButtonProps {

@@ -75,7 +75,11 @@ function Form({ what }: { what: Question }) {
       if (done) tell(done);
       refresh();
     } catch (error) {
-      fail(error instanceof Problem ? error : new Problem(0, "failed", String(error)));
+      fail(
+        error instanceof Problem
+          ? error
+          : new Problem(0, "failed", error instanceof Error ? error.message : String(error)),
+      );
       busy(false);
     }
   };
