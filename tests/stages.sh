@@ -128,7 +128,7 @@ stage_mail() { with_programs tests/mail/run.sh; }
 about_web() { echo "the console: types, lint, and what people do with it in a real browser"; }
 stage_web() {
     with_programs tests/web/run.sh
-    (cd web && npm run --silent check)
+    (cd web && npm ci --no-audit --no-fund && npm run --silent check)
 }
 
 about_vm() { echo "Linux's own NBD client and iSCSI initiator in a virtual machine"; }

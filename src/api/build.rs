@@ -24,7 +24,7 @@ fn main() {
         println!("cargo:rerun-if-changed={}", web.join(source).display());
     }
     let files = out.join("console");
-    if let Err(why) = install(&web) {
+    if let Err(why) = install(&web, &out.join("installed-lock")) {
         // A file that is not there makes cargo try again at each build, until it works.
         println!("cargo:rerun-if-changed={}", out.join("try-again").display());
         println!("cargo:warning=the console is left out: {why}");
@@ -38,15 +38,16 @@ fn main() {
     write(&out.join("console.rs"), &table(&files));
 }
 
-/// Gets the packages that the lock names, if that was not done for this lock already.
-fn install(web: &Path) -> Result<(), String> {
+/// Gets the packages that bundling takes, if that was not done for this lock already.
+fn install(web: &Path, stamp: &Path) -> Result<(), String> {
     let lock = read(&web.join("package-lock.json"));
-    let stamp = web.join("node_modules/.installed-lock");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+    let is_there = web.join("node_modules/esbuild").is_dir();
+    if is_there && fs::read_to_string(stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(web))?;
-    write(&stamp, &lock);
+    let arguments = ["ci", "--omit=dev", "--no-audit", "--no-fund"];
+    run(Command::new("npm").args(arguments).current_dir(web))?;
+    write(stamp, &lock);
     Ok(())
 }
 

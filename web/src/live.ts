@@ -63,7 +63,20 @@ export function refresh(): void {
   for (const [path, resource] of resources) if (resource.users > 0) void load(path, resource);
 }
 
-const KINDS = ["status", "volume", "mark", "view", "group", "target", "job", "session", "alert", "policy"];
+const KINDS = [
+  "status",
+  "volume",
+  "mark",
+  "view",
+  "group",
+  "target",
+  "attachment",
+  "job",
+  "session",
+  "alert",
+  "policy",
+  "again",
+];
 
 /** Begins to listen and to poll. */
 export function begin(): void {
