@@ -95,6 +95,18 @@ await claim("a disk is adopted, marked, viewed and rolled back", async (page) =>
   await page.getByText("old reads as at first").waitFor();
 });
 
+await claim("a scrub runs as a job, and two volumes become a group", async (page) => {
+  await open(page, "volumes/old");
+  await button(page, "Scrub").click();
+  await answer(page, {}, "Scrub it");
+  await page.getByRole("link", { name: "Jobs" }).click();
+  await page.getByRole("row", { name: /scrub old done/ }).waitFor();
+  await page.getByRole("link", { name: "Volumes", exact: true }).click();
+  await button(page, "Name a group").click();
+  await answer(page, { Name: "both", Volumes: "full, old" }, "Name it");
+  await button(page, "Mark now: group both").waitFor();
+});
+
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {
   await open(page, "");
   await page.getByRole("link", { name: "full", exact: true }).click();

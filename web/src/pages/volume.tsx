@@ -99,6 +99,9 @@ export function VolumePage({ name }: { name: string }) {
       <section class="end" aria-label="Rare things">
         <h2>Rarely needed</h2>
         <div class="actions">
+          <Button act={() => deeds.scrub(name)} why={why}>
+            Scrub
+          </Button>
           <Button act={() => deeds.undo(name)} why={why}>
             Undo the last rollback
           </Button>

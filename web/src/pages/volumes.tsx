@@ -6,6 +6,7 @@ import { count, size } from "../format";
 import { useLive } from "../live";
 import { Button, Commands, Empty, Head, Loading, Meter, StateBadge, Trouble } from "../parts/bits";
 import { adopt, newVolume } from "../parts/deeds";
+import { Groups } from "../parts/groups";
 import { to } from "../router";
 import type { Volume } from "../types";
 
@@ -88,7 +89,8 @@ export function Volumes() {
       {all && all.length > 0 && shown?.length === 0 && (
         <p class="faint">None of {count(all.length, "volume")} is called so.</p>
       )}
-      <Commands lines={["tidemark volume ls"]} />
+      {all && all.length > 1 && <Groups />}
+      <Commands lines={["tidemark volume ls", "tidemark group ls"]} />
     </>
   );
 }

@@ -144,6 +144,20 @@ export function undo(volume: string): void {
   });
 }
 
+export function scrub(volume: string): void {
+  question({
+    title: `Scrub ${volume}`,
+    about:
+      "The volume and all its marks are read and compared with their checksums. Clients go on meanwhile.",
+    verb: "Scrub it",
+    command: () => `tidemark scrub ${volume}`,
+    act: async () => {
+      const job = await ask<{ id: number }>("POST", `/volumes/${part(volume)}/scrub`);
+      return `Job ${job.id} reads ${volume}; see Jobs.`;
+    },
+  });
+}
+
 export async function hold(mark: Mark): Promise<void> {
   await ask("PATCH", `/volumes/${part(mark.volume)}/marks/${part(mark.name)}`, { is_held: !mark.is_held });
 }
