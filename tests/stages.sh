@@ -10,7 +10,7 @@ SKIPPED=77
 
 STAGES=(tools format scripts lint build test doc fuzz crash nbd iscsi tour bench mail vm kill)
 # Stages that run only when they are named: see "What is open" in src/ARCHITECTURE.md.
-NAMED_STAGES=(deny api)
+NAMED_STAGES=(deny api web)
 # What `--quick` leaves out.
 SLOW_STAGES=(fuzz crash bench vm kill)
 
@@ -135,6 +135,12 @@ stage_fuzz() { tests/fuzz/run --seconds "$(by_mode 60 3600)"; }
 
 about_mail() { echo "real mail on ext4 and XFS: marked, damaged, recovered"; }
 stage_mail() { with_programs tests/mail/run.sh; }
+
+about_web() { echo "the console: types, lint, and what people do with it in a real browser"; }
+stage_web() {
+    with_programs tests/web/run.sh
+    (cd web && npm ci --no-audit --no-fund && npm run --silent check)
+}
 
 about_vm() { echo "Linux's own NBD client and iSCSI initiator in a virtual machine"; }
 stage_vm() { with_programs tests/peers/vm/run.sh; }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assets;
 pub mod certificate;
 pub mod extract;
 pub mod guard;

@@ -57,7 +57,7 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
     Router::new()
         .nest("/api/v1", guarded)
         .merge(health::routes(&appliance))
-        .fallback(async || Problem::no_route())
+        .fallback(crate::assets::answer)
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(middleware::from_fn(read_whole))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))

@@ -1,0 +1,42 @@
+#!/bin/bash
+# The console in a real browser, before a real daemon.
+#
+# usage: run.sh            env: TIDEMARK_BIN, KEEP (see ../peers/daemon.sh), CHROMIUM (default: chromium)
+#
+# Prints a line for each claim that was checked; the status is 0 only if all of them hold.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+chromium=$(command -v "${CHROMIUM:-chromium}") || { echo "skip: chromium is not installed: run tests/install.sh"; exit 77; }
+for tool in node npm curl; do
+  command -v "$tool" >/dev/null || { echo "skip: $tool is not installed"; exit 77; }
+done
+for folder in "$here" "$here/../../web"; do
+  [ -d "$folder/node_modules" ] || (cd "$folder" && npm ci --no-audit --no-fund --silent) ||
+    { echo "skip: npm cannot get the packages of $folder"; exit 77; }
+done
+# shellcheck source=tests/peers/daemon.sh
+source "$here/../peers/daemon.sh"
+daemon_start web
+socket=$scratch/web/tidemark.sock
+post() { curl --silent --show-error --fail --unix-socket "$socket" --json "$2" "http://tidemark/api/v1$1" >/dev/null; }
+
+tidemark web volume create full --size 4G >/dev/null
+for n in $(seq 1 256); do
+  grade=crash
+  [ $((n % 12)) != 0 ] || grade=filesystem
+  [ $((n % 48)) != 0 ] || grade=application
+  post /marks "{\"volumes\": [\"full\"], \"name\": \"m$n\", \"grade\": \"$grade\"}"
+done
+truncate --size 64M "$scratch/old.img"
+
+node "$here/../../web/dev.mjs" "$scratch/web" 0 >"$scratch/proxy.log" 2>&1 &
+proxy=$!
+end_proxy() { kill "$proxy" 2>/dev/null; }
+at_end end_proxy
+for _ in $(seq 1 100); do
+  address=$(sed -n 's/^console at //p' "$scratch/proxy.log")
+  [ -z "$address" ] || break
+  sleep 0.1
+done
+[ -n "$address" ] || { cat "$scratch/proxy.log" >&2; exit 1; }
+node "$here/suite.mjs" "$address" "$chromium" "$scratch/old.img" "$(cat "$scratch/web.pid")" "${SHOTS:-}"

@@ -1,0 +1,140 @@
+// The frame: where one can go, who one is, whether the appliance answers, and the page.
+
+import { useEffect } from "preact/hooks";
+import { ask, findWho, isReachable, who } from "./api";
+import { begin } from "./live";
+import { Audit } from "./pages/audit";
+import { Jobs } from "./pages/jobs";
+import { Login } from "./pages/login";
+import { Now } from "./pages/now";
+import { Policies } from "./pages/policies";
+import { Settings } from "./pages/settings";
+import { Setup } from "./pages/setup";
+import { Targets } from "./pages/targets";
+import { Users } from "./pages/users";
+import { Views } from "./pages/views";
+import { VolumePage } from "./pages/volume";
+import { Volumes } from "./pages/volumes";
+import { Empty, Loading, notice } from "./parts/bits";
+import { Dialog } from "./parts/form";
+import { route, to } from "./router";
+
+const PLACES: [string, string][] = [
+  ["", "Now"],
+  ["volumes", "Volumes"],
+  ["views", "Views"],
+  ["targets", "Targets"],
+  ["policies", "Policies"],
+  ["jobs", "Jobs"],
+  ["audit", "Audit"],
+  ["users", "Users"],
+  ["settings", "Settings"],
+];
+
+function Page() {
+  const [place = "", name] = route.value;
+  switch (place) {
+    case "":
+      return <Now />;
+    case "volumes":
+      return name ? <VolumePage key={name} name={name} /> : <Volumes />;
+    case "views":
+      return <Views />;
+    case "targets":
+      return <Targets />;
+    case "policies":
+      return <Policies />;
+    case "jobs":
+      return <Jobs />;
+    case "audit":
+      return <Audit />;
+    case "users":
+      return <Users />;
+    case "settings":
+      return <Settings />;
+    default:
+      return (
+        <Empty title="There is no such page" action={<a href={to()}>Go to Now</a>}>
+          The address may be of another version of the console.
+        </Empty>
+      );
+  }
+}
+
+async function leave(): Promise<void> {
+  await ask("DELETE", "/session").catch(() => undefined);
+  await findWho();
+}
+
+function Inside({ user, role, canLeave }: { user: string; role: string; canLeave: boolean }) {
+  useEffect(begin, []);
+  const here = route.value[0] ?? "";
+  useEffect(() => {
+    const label = PLACES.find(([place]) => place === here)?.[1] ?? "Tidemark";
+    document.title = `${route.value[1] ?? label} · Tidemark`;
+  }, [route.value]);
+  return (
+    <div class="frame">
+      <button type="button" class="skip" onClick={() => document.getElementById("main")?.focus()}>
+        To the page
+      </button>
+      <nav aria-label="Pages">
+        <a class="brand" href={to()}>
+          <img src={MARK} alt="" width="28" height="28" />
+          Tidemark
+        </a>
+        <ul>
+          {PLACES.map(([place, label]) => (
+            <li key={place}>
+              <a href={place ? to(place) : to()} aria-current={here === place ? "page" : undefined}>
+                {label}
+              </a>
+            </li>
+          ))}
+        </ul>
+        <div class="me">
+          <span>
+            {user} <span class="faint">{role}</span>
+          </span>
+          {canLeave && (
+            <button type="button" onClick={leave}>
+              Sign out
+            </button>
+          )}
+        </div>
+      </nav>
+      <main id="main" tabIndex={-1}>
+        <Page />
+      </main>
+    </div>
+  );
+}
+
+export function App() {
+  const now = who.value;
+  return (
+    <>
+      <div class="notices" aria-live="polite">
+        {!isReachable.value && (
+          <div class="notice bad">
+            The appliance does not answer. What you see may be old; it is tried again.
+          </div>
+        )}
+        {notice.value && (
+          <div class={`notice ${notice.value.isBad ? "bad" : ""}`}>
+            {notice.value.text}
+            <button type="button" aria-label="Close this notice" onClick={() => (notice.value = null)}>
+              ×
+            </button>
+          </div>
+        )}
+      </div>
+      {now.is === "unknown" && <Loading />}
+      {now.is === "nobody" && (route.value[0] === "setup" || now.isFresh ? <Setup /> : <Login />)}
+      {now.is === "somebody" && (
+        <Inside user={now.session.user} role={now.session.role} canLeave={now.session.csrf !== ""} />
+      )}
+      <Dialog />
+    </>
+  );
+}

@@ -1,0 +1,67 @@
+// Numbers, sizes and times as people read them.
+
+const UNITS = ["B", "K", "M", "G", "T", "P"];
+
+/** 4294967296 -> "4G", as the command line writes it. */
+export function size(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  const digits = value >= 100 || Number.isInteger(value) ? 0 : 1;
+  return `${value.toFixed(digits)}${UNITS[unit]}`;
+}
+
+/** "200G" -> bytes; nothing where it is not a size. */
+export function parseSize(text: string): number | null {
+  const found = /^\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?\s*$/i.exec(text);
+  if (!found) return null;
+  const unit = UNITS.indexOf((found[2] || "B").toUpperCase());
+  const bytes = Math.round(Number(found[1]) * 1024 ** unit);
+  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
+}
+
+/** "3 min ago". */
+export function ago(ms: number, now: number): string {
+  const text = span(now - ms);
+  return text === "now" ? "just now" : `${text} ago`;
+}
+
+/** "3 min", "2 h", "5 d". */
+export function span(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return "now";
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  if (hours < 48) return `${hours} h`;
+  return `${Math.round(hours / 24)} d`;
+}
+
+const FULL = new Intl.DateTimeFormat("en-GB", {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
+
+/** "26 Nov 2026, 13:49:00", in the time zone of the browser. */
+export function moment(ms: number): string {
+  return FULL.format(ms);
+}
+
+/** A percentage without digits; "under 1 %" where there is a little. */
+export function percent(part: number, whole: number): string {
+  if (whole <= 0) return "0 %";
+  const value = (part / whole) * 100;
+  if (value > 0 && value < 1) return "under 1 %";
+  return `${Math.round(value)} %`;
+}
+
+/** "1 mark", "2 marks". */
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
+}

@@ -1,0 +1,204 @@
+// Now: whether all is well, how old the newest marks are, how much space there is, and who is connected.
+
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { ask, whyNot } from "../api";
+import { ago, count, moment, percent, size, span } from "../format";
+import { now, useLive } from "../live";
+import { Badge, Button, Commands, Empty, Head, Loading, Meter, Trouble } from "../parts/bits";
+import { Throughput } from "../parts/chart";
+import { adopt, newVolume, takeMark } from "../parts/deeds";
+import { to } from "../router";
+import type { Client, Mark, Status, Volume } from "../types";
+
+interface Newest {
+  marks: number;
+  asked: number;
+  at: number | null;
+}
+
+const OLD_MS = 60_000;
+const SHOWN = 8;
+const newest = signal<Record<string, Newest>>({});
+
+/** Asks for the marks of the volumes whose newest one is not known, or was asked for a while ago; one at a time. */
+function useNewest(volumes: Volume[]): void {
+  useEffect(() => {
+    let isOver = false;
+    void (async () => {
+      for (const volume of volumes) {
+        const known = newest.peek()[volume.name];
+        if (isOver) return;
+        if (known && known.marks === volume.marks && Date.now() - known.asked < OLD_MS) continue;
+        const marks =
+          volume.marks === 0
+            ? []
+            : await ask<Mark[]>("GET", `/volumes/${encodeURIComponent(volume.name)}/marks`).catch(() => null);
+        if (!marks) continue;
+        const at = marks.reduce<number | null>((most, mark) => Math.max(most ?? 0, mark.taken_ms), null);
+        newest.value = { ...newest.peek(), [volume.name]: { marks: volume.marks, asked: Date.now(), at } };
+      }
+    })();
+    return () => {
+      isOver = true;
+    };
+  }, [volumes]);
+}
+
+export function Now() {
+  const { value: status, problem } = useLive<Status>("/status");
+  const { value: clients } = useLive<Client[]>("/sessions", 2000);
+  if (problem && !status) {
+    return (
+      <>
+        <Head title="Now" />
+        <Trouble problem={problem} what="status" />
+      </>
+    );
+  }
+  if (!status) return <Loading />;
+  const failures = status.troubles.filter((trouble) => trouble.is_failure).length;
+  const word =
+    failures > 0 ? "Something failed" : status.troubles.length > 0 ? "Look at this" : "All is well";
+  const tone = failures > 0 ? "bad" : status.troubles.length > 0 ? "warn" : "good";
+  return (
+    <>
+      <section class={`health ${tone}`}>
+        <div>
+          <h1 tabIndex={-1}>{word}</h1>
+          <p>
+            {count(status.volumes.length, "volume")}, {count(status.views.length, "view")},{" "}
+            {count(status.sessions, "session")}; up for{" "}
+            {span(status.now_ms - status.started_ms).replace("now", "less than a minute")}
+          </p>
+        </div>
+        {status.jobs_running > 0 && <a href={to("jobs")}>{count(status.jobs_running, "job")} running</a>}
+      </section>
+      {status.troubles.length > 0 && (
+        <ul class="troubles">
+          {status.troubles.map((trouble) => (
+            <li key={trouble.of + trouble.what} class={trouble.is_failure ? "bad" : "warn"}>
+              <strong>{trouble.of}</strong> {trouble.what}
+            </li>
+          ))}
+        </ul>
+      )}
+      {status.volumes.length === 0 ? <First /> : <Protection volumes={status.volumes} />}
+      <div class="columns">
+        <Space status={status} />
+        <Connected clients={clients ?? []} doors={status.doors} />
+      </div>
+      <Commands lines={["tidemark status", "tidemark session ls"]} />
+    </>
+  );
+}
+
+function First() {
+  const why = whyNot("operator");
+  return (
+    <Empty
+      title="Nothing is served yet"
+      action={
+        <div class="actions">
+          <Button act={adopt} why={why}>
+            Adopt a disk
+          </Button>
+          <Button act={newVolume} why={why} tone="main">
+            Make a volume
+          </Button>
+        </div>
+      }
+    >
+      Three steps: make a volume or adopt the disk of a mail server; take a mark, which is a point in time to
+      go back to; and let an initiator in, under Targets.
+    </Empty>
+  );
+}
+
+function Protection({ volumes }: { volumes: Volume[] }) {
+  useNewest(volumes);
+  const age = (volume: Volume) => newest.value[volume.name]?.at ?? null;
+  const sorted = [...volumes].sort((a, b) => (age(a) ?? 0) - (age(b) ?? 0) || a.name.localeCompare(b.name));
+  const bare = volumes.filter((volume) => volume.marks === 0).length;
+  return (
+    <section class="card" aria-labelledby="protection">
+      <div class="cardhead">
+        <h2 id="protection">Newest mark of each volume</h2>
+        <span class="faint">{bare > 0 ? `${count(bare, "volume")} without a mark` : "oldest first"}</span>
+      </div>
+      <ul class="protection">
+        {sorted.slice(0, SHOWN).map((volume) => {
+          const at = age(volume);
+          return (
+            <li key={volume.name}>
+              <a href={to("volumes", volume.name)}>{volume.name}</a>
+              <span title={at ? moment(at) : undefined}>
+                {volume.marks === 0 ? <Badge tone="warn">no mark yet</Badge> : at ? ago(at, now.value) : "…"}
+              </span>
+              <span class="faint">{count(volume.marks, "mark")}</span>
+              <Button
+                act={() => takeMark(volume.name)}
+                why={whyNot("operator")}
+                tone="quiet"
+                label={`Mark now: ${volume.name}`}
+              >
+                Mark now
+              </Button>
+            </li>
+          );
+        })}
+      </ul>
+      {volumes.length > SHOWN && <a href={to("volumes")}>All {volumes.length} volumes</a>}
+    </section>
+  );
+}
+
+function Space({ status: { pool } }: { status: Status }) {
+  const used = pool.space_total_bytes - pool.space_free_bytes;
+  return (
+    <section class="card" aria-labelledby="space">
+      <div class="cardhead">
+        <h2 id="space">Space</h2>
+        <span class="faint">{size(pool.space_total_bytes)} where the pool lies</span>
+      </div>
+      <p class="figure">
+        {size(pool.space_free_bytes)} <small>free</small>
+      </p>
+      <Meter part={used} whole={pool.space_total_bytes} label="used" />
+      <dl class="pairs">
+        <dt>Preserved for marks</dt>
+        <dd>{size(pool.preserved_bytes)}</dd>
+        <dt>Journal</dt>
+        <dd>
+          {size(pool.journal_used_bytes)} of {size(pool.journal_len)},{" "}
+          {percent(pool.journal_used_bytes, pool.journal_len)}
+        </dd>
+        <dt>Memory of caches and indices</dt>
+        <dd>{size(pool.memory_bytes)}</dd>
+      </dl>
+    </section>
+  );
+}
+
+function Connected({ clients, doors }: { clients: Client[]; doors: Status["doors"] }) {
+  return (
+    <section class="card" aria-labelledby="connected">
+      <div class="cardhead">
+        <h2 id="connected">Clients</h2>
+        <a href={to("targets")}>{count(clients.length, "session")}</a>
+      </div>
+      <Throughput clients={clients} />
+      <ul class="doors">
+        {doors.map((door) => (
+          <li key={door.protocol + door.address}>
+            <Badge>{door.protocol === "nbd" ? "NBD" : "iSCSI"}</Badge> <code>{door.address}</code>{" "}
+            <span class="faint">
+              {door.protocol === "nbd" ? `TLS ${door.tls}` : `group ${door.group ?? 1}`}
+            </span>
+          </li>
+        ))}
+        {doors.length === 0 && <li class="faint">No door is open: clients cannot connect.</li>}
+      </ul>
+    </section>
+  );
+}

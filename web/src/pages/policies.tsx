@@ -1,0 +1,114 @@
+// Policies: when marks are taken by themselves, and which of them stay.
+
+import { ask, whyNot } from "../api";
+import { moment } from "../format";
+import { useLive } from "../live";
+import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
+import { question } from "../parts/form";
+import { protect } from "../parts/protect";
+
+interface Policy {
+  name: string;
+  volumes?: string[];
+  group?: string | null;
+  every?: string | null;
+  cron?: string | null;
+  zone?: string;
+  is_paused?: boolean;
+  keep?: Record<string, number>;
+  next_ms?: number | null;
+}
+
+const part = encodeURIComponent;
+
+function kept(policy: Policy): string {
+  const classes = Object.entries(policy.keep ?? {}).filter(([, number]) => number > 0);
+  return classes.map(([name, number]) => `${number} ${name}`).join(", ") || "–";
+}
+
+function remove(policy: Policy): void {
+  question({
+    title: `Remove policy ${policy.name}`,
+    losses: ["the schedule; the marks that it took stay, and nothing thins them any more"],
+    name: policy.name,
+    verb: "Remove it",
+    command: () => `tidemark policy rm ${policy.name}`,
+    act: async () => {
+      await ask("DELETE", `/policies/${part(policy.name)}`);
+      return `Policy ${policy.name} is gone.`;
+    },
+  });
+}
+
+export function Policies() {
+  const { value: all, problem } = useLive<Policy[]>("/policies");
+  return (
+    <>
+      <Head title="Policies" about="When marks are taken by themselves, and which of them stay.">
+        {all && (
+          <Button act={() => protect()} why={whyNot("operator")} tone="main">
+            Protect volumes
+          </Button>
+        )}
+      </Head>
+      {problem && <Trouble problem={problem} what="policies" />}
+      {!all && !problem && <Loading />}
+      {all?.length === 0 && (
+        <Empty title="No policies yet">
+          A policy takes marks of volumes by itself and thins the old ones, so that there is always a way
+          back.
+        </Empty>
+      )}
+      {all && all.length > 0 && (
+        <table class="list">
+          <thead>
+            <tr>
+              <th>Name</th>
+              <th>Protects</th>
+              <th>When</th>
+              <th>Keeps</th>
+              <th>Next</th>
+              <th>
+                <span class="hidden">What can be done</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {all.map((policy) => (
+              <tr key={policy.name}>
+                <td data-label="Name">{policy.name}</td>
+                <td data-label="Protects">
+                  {policy.group ? `group ${policy.group}` : policy.volumes?.join(", ")}
+                </td>
+                <td data-label="When">
+                  {policy.every ? `every ${policy.every}` : (policy.cron ?? "–")} <small>{policy.zone}</small>
+                </td>
+                <td data-label="Keeps">{kept(policy)}</td>
+                <td data-label="Next">
+                  {policy.is_paused ? (
+                    <Badge tone="warn">paused</Badge>
+                  ) : policy.next_ms ? (
+                    moment(policy.next_ms)
+                  ) : (
+                    "–"
+                  )}
+                </td>
+                <td class="deeds">
+                  <Button
+                    act={() => remove(policy)}
+                    why={whyNot("operator")}
+                    tone="bad"
+                    label={`Remove ${policy.name}`}
+                  >
+                    Remove
+                  </Button>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      <Commands lines={["tidemark policy ls"]} />
+    </>
+  );
+}
