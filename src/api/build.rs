@@ -1,6 +1,8 @@
 //! Bundles the console from the sources in `web`, and tells the crate which files there are. Where npm or its
 //! registry cannot be had the build goes on, and what is embedded is a page that says how to get the console.
 
+#![forbid(unsafe_code)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

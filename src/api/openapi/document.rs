@@ -15,6 +15,11 @@ use crate::problem::{PROBLEM_TYPE, Problem};
 /// The version of OpenAPI that is spoken.
 const OPENAPI: &str = "3.1.0";
 
+/// Where types are described.
+const SCHEMAS: &str = "#/components/schemas/";
+/// What the name of a type ends with that is another when it is read.
+const WHEN_READ: &str = "Asked";
+
 /// Types as they are read, and as they are written: the same type may have fields that must be written
 /// and may be left out when read.
 struct Generators {
@@ -41,8 +46,22 @@ pub fn document() -> Value {
         item[told.method.to_ascii_lowercase()] = operation(&told, &mut generators);
     }
     let mut schemas = generators.written.take_definitions(true);
-    for (name, schema) in generators.read.take_definitions(true) {
-        schemas.entry(name).or_insert(schema);
+    let mut read = Value::Object(generators.read.take_definitions(true));
+    let mut paths = Value::Object(paths);
+    for name in differing(&read, &schemas) {
+        rename(&mut read, &name);
+        for operation in paths.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            for asked in operation.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                for part in ["requestBody", "parameters"] {
+                    asked.get_mut(part).map(|part| rename(part, &name));
+                }
+            }
+        }
+    }
+    if let Value::Object(read) = read {
+        for (name, schema) in read {
+            schemas.entry(name).or_insert(schema);
+        }
     }
     json!({
         "openapi": OPENAPI,
@@ -62,6 +81,34 @@ pub fn document() -> Value {
             } },
         },
     })
+}
+
+/// Types that are another when they are read: what may be left out then is always there when they are written.
+fn differing(read: &Value, written: &Map<String, Value>) -> Vec<String> {
+    let read = read.as_object().into_iter().flatten();
+    let both =
+        read.filter(|(name, schema)| written.get(*name).is_some_and(|other| other != *schema));
+    both.map(|(name, _)| name.clone()).collect()
+}
+
+/// Gives a type another name, where it is described and where it is referred to.
+fn rename(value: &mut Value, name: &str) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(schema) = fields.get(name).filter(|schema| schema.is_object()).cloned()
+                && fields.values().all(Value::is_object)
+            {
+                fields.remove(name);
+                fields.insert(format!("{name}{WHEN_READ}"), schema);
+            }
+            if fields.get("$ref").and_then(Value::as_str) == Some(&format!("{SCHEMAS}{name}")) {
+                fields["$ref"] = json!(format!("{SCHEMAS}{name}{WHEN_READ}"));
+            }
+            fields.values_mut().for_each(|field| rename(field, name));
+        }
+        Value::Array(all) => all.iter_mut().for_each(|one| rename(one, name)),
+        _ => {}
+    }
 }
 
 fn operation(told: &Told, generators: &mut Generators) -> Value {
@@ -212,19 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_read_and_written_is_described_once() {
-        let mut generators = [
-            SchemaSettings::draft2020_12().for_deserialize().into_generator(),
-            SchemaSettings::draft2020_12().for_serialize().into_generator(),
-        ];
-        for told in all() {
-            told.body.map(|body| body(&mut generators[0]));
-            (told.answer.2)(&mut generators[1]);
-        }
-        let [mut read, mut written] = generators;
-        let written = written.take_definitions(true);
-        for (name, schema) in read.take_definitions(true) {
-            assert!(written.get(&name).is_none_or(|other| *other == schema), "{name}");
-        }
+    fn a_type_that_is_another_when_it_is_read_has_two_descriptions() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let keep = &schemas["Rules"]["properties"]["keep"];
+        assert_eq!(keep["$ref"], json!("#/components/schemas/KeepAsked"), "{keep}");
+        assert_eq!(schemas["KeepAsked"].get("required"), None);
+        let always = schemas["Keep"]["required"].as_array().unwrap();
+        assert!(always.contains(&json!("daily")), "{always:?}");
     }
 }
