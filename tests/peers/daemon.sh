@@ -3,6 +3,7 @@
 #   scratch                      a folder of this run, removed at the end (kept, and named, when KEEP=1)
 #   daemon_start NAME [ARG...]   tidemarkd on the state directory $scratch/NAME, with an NBD door and an iSCSI door on
 #                                free ports of 127.0.0.1, which it leaves in the variables `port` and `iscsi_port`
+#                                lines that it says after the first go to $scratch/NAME.said
 #   tidemark NAME COMMAND...     the command line on that state directory
 #   at_end COMMAND               a command to run before the daemons are ended (may be given again)
 #
@@ -64,6 +65,7 @@ daemon_start() {
     return 1
   fi
   echo "note: $ready"
+  cat <&"$stdout" >"$scratch/$name.said" &
 }
 
 # all_alive: whether every daemon that was started still runs; the log's end otherwise.

@@ -39,4 +39,14 @@ for _ in $(seq 1 100); do
   sleep 0.1
 done
 [ -n "$address" ] || { cat "$scratch/proxy.log" >&2; exit 1; }
-node "$here/suite.mjs" "$address" "$chromium" "$scratch/old.img" "$(cat "$scratch/web.pid")" "${SHOTS:-}"
+failures=0
+node "$here/suite.mjs" "$address" "$chromium" "$scratch/old.img" "$(cat "$scratch/web.pid")" "${SHOTS:-}" || failures=1
+
+# Over HTTPS, where people sign in.
+https_port=$(free_port)
+daemon_start signin --api "127.0.0.1:$https_port"
+tidemark signin volume create mail --size 1G >/dev/null
+tidemark signin mark take mail --name first >/dev/null
+link=$(sed -n 's/^ *\(https:.*setup.*\)$/\1/p' "$scratch/signin.said")
+node "$here/signin.mjs" "$link" "$chromium" "$here/../peers/restart.sh" "$scratch" signin || failures=1
+exit $failures

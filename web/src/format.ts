@@ -65,3 +65,9 @@ export function percent(part: number, whole: number): string {
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
+
+/** A protocol as people write it. */
+export function protocolName(protocol: string): string {
+  const names: Record<string, string> = { nbd: "NBD", iscsi: "iSCSI", https: "HTTPS" };
+  return names[protocol] ?? protocol;
+}

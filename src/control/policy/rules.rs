@@ -254,7 +254,7 @@ mod tests {
         assert!(changed.check().is_ok());
         assert!(change("group = 'all'\nvolumes = ['x']").check().is_err());
         assert_eq!(change(""), rules());
-        assert!(toml::from_str::<PolicyChange>("evry = '5m'").is_err());
+        assert!(toml::from_str::<PolicyChange>("evening = '5m'").is_err());
     }
 
     #[test]

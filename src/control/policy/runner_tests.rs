@@ -227,7 +227,7 @@ async fn what_does_not_fit_or_is_not_there_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_volume_gets_room_from_the_policys_own_marks_and_a_failed_run_is_told() {
+async fn a_full_volume_gets_room_from_marks_of_its_policy_and_a_failed_run_is_told() {
     let bench = Bench::new();
     let office = with_volume(&bench).await;
     office.create_policy(rules(FIVE)).await.unwrap();

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!((keep.last, keep.daily, keep.yearly, keep.sum()), (12, 7, 1, 20));
         for (text, says) in [
             ("daily", "daily=7"),
-            ("dayly=7", "weekly"),
+            ("dailies=7", "weekly"),
             ("daily=-1", "no number"),
             ("", "last=12"),
         ] {

@@ -69,7 +69,7 @@ export function Audit() {
               placeholder="who, what or where"
             />
           </label>
-          <table class="list">
+          <table class="list log">
             <thead>
               <tr>
                 <th>When</th>
@@ -87,11 +87,14 @@ export function Audit() {
                     <small class="path">{entry.origin}</small>
                   </td>
                   <td data-label="What">
-                    {entry.operation} {entry.object}
+                    {entry.operation.split(" ")[0]} {entry.object}
                     {entry.detail && <small class="path">{entry.detail}</small>}
                   </td>
                   <td data-label="Outcome">
-                    <Badge>{entry.outcome}</Badge>
+                    <Badge>{entry.outcome.split(":")[0]}</Badge>
+                    {entry.outcome.includes(": ") && (
+                      <small class="path">{entry.outcome.slice(entry.outcome.indexOf(": ") + 2)}</small>
+                    )}
                   </td>
                 </tr>
               ))}

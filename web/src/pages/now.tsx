@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ask, whyNot } from "../api";
-import { ago, count, moment, percent, size, span } from "../format";
+import { ago, count, moment, percent, protocolName, size, span } from "../format";
 import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Meter, Trouble } from "../parts/bits";
 import { Throughput } from "../parts/chart";
@@ -191,9 +191,9 @@ function Connected({ clients, doors }: { clients: Client[]; doors: Status["doors
       <ul class="doors">
         {doors.map((door) => (
           <li key={door.protocol + door.address}>
-            <Badge>{door.protocol === "nbd" ? "NBD" : "iSCSI"}</Badge> <code>{door.address}</code>{" "}
+            <Badge>{protocolName(door.protocol)}</Badge> <code>{door.address}</code>{" "}
             <span class="faint">
-              {door.protocol === "nbd" ? `TLS ${door.tls}` : `group ${door.group ?? 1}`}
+              {door.protocol === "iscsi" ? `group ${door.group ?? 1}` : `TLS ${door.tls}`}
             </span>
           </li>
         ))}

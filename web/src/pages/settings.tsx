@@ -1,6 +1,6 @@
 // Settings: what this appliance is, where clients come in, and where that is set.
 
-import { moment } from "../format";
+import { moment, protocolName } from "../format";
 import { useLive } from "../live";
 import { Commands, Head, Loading, Trouble } from "../parts/bits";
 import type { Status } from "../types";
@@ -30,7 +30,7 @@ export function Settings() {
             <dd>{status.pid}</dd>
             {status.doors.map((door) => (
               <>
-                <dt>{door.protocol === "nbd" ? "NBD" : "iSCSI"}</dt>
+                <dt>{protocolName(door.protocol)}</dt>
                 <dd>
                   <code>{door.address}</code>, TLS {door.tls}
                 </dd>

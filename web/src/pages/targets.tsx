@@ -1,7 +1,7 @@
 // Targets: what initiators find, who may come in, and who is connected.
 
 import { ask, whyNot } from "../api";
-import { ago, count, size } from "../format";
+import { ago, count, protocolName, size } from "../format";
 import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
@@ -301,7 +301,7 @@ function Clients({ all }: { all: Client[] }) {
                   {client.iscsi && <small class="path">{client.iscsi.initiator}</small>}
                 </td>
                 <td data-label="Has open">
-                  <Badge>{client.protocol === "nbd" ? "NBD" : "iSCSI"}</Badge> {client.export || "–"}
+                  <Badge>{protocolName(client.protocol)}</Badge> {client.export || "–"}
                 </td>
                 <td data-label="Read" class="number">
                   {size(client.read_bytes)}
