@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::clock::Clock;
@@ -78,6 +79,8 @@ pub struct Attachments {
     attachers: Vec<Arc<dyn Attacher>>,
     /// Held over a change of the host, so that two never mix.
     entries: tokio::sync::Mutex<BTreeMap<DiskRef, Entry>>,
+    /// Whether the appliance ends.
+    is_closing: AtomicBool,
     /// What there is, for those who only look.
     shown: Mutex<BTreeMap<DiskRef, AttachmentStatus>>,
 }
@@ -86,7 +89,7 @@ impl Attachments {
     /// No attachments, with records in this directory and these ways to attach, best first.
     pub fn new(records: PathBuf, attachers: Vec<Arc<dyn Attacher>>, clock: Arc<dyn Clock>) -> Self {
         let (entries, shown) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { records, clock, attachers, entries, shown }
+        Self { records, clock, attachers, entries, is_closing: AtomicBool::new(false), shown }
     }
 
     /// Takes away what daemons that died have left attached. What cannot go yet stays on record and is
@@ -133,6 +136,9 @@ impl Attachments {
         entered: Use,
     ) -> Result<AttachmentStatus, ControlError> {
         let mut entries = self.entries.lock().await;
+        if self.is_closing.load(Ordering::SeqCst) {
+            return Err(store::StoreError::Closed.into());
+        }
         let known = self.shown().get(&plan.of).map(|known| known.device.display().to_string());
         if let Some(device) = known {
             return Err(ControlError::AlreadyAttached { of: plan.of.clone(), device });
@@ -214,9 +220,12 @@ impl Attachments {
         Ok(())
     }
 
-    /// Detaches everything, as far as nobody uses it. What stays is taken away at the next start.
+    /// Detaches everything, as far as nobody uses it, and lets nothing more be attached. What stays is taken away at
+    /// the next start.
     pub async fn detach_all(&self) {
-        let attached: Vec<_> = self.shown().keys().cloned().collect();
+        self.is_closing.store(true, Ordering::SeqCst);
+        // What is being attached at this moment has the lock, and is seen here.
+        let attached: Vec<_> = self.entries.lock().await.keys().cloned().collect();
         for of in attached {
             if let Err(error) = self.detach(&of).await {
                 tracing::warn!(disk = %of, %error, "detach; the next start cleans up");

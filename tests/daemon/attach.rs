@@ -137,3 +137,15 @@ async fn what_is_not_there_is_neither_attached_nor_detached() {
     assert_eq!(refused.exit_code(), 3, "{refused}");
     office.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_attached_any_more_once_the_appliance_ends() {
+    let office = with_volume().await;
+    attach(&office, plain("mail")).await.unwrap();
+    office.appliance.attachments().detach_all().await;
+    assert!(office.double.attached().is_empty());
+    let refused = attach(&office, plain("mail")).await.unwrap_err();
+    assert!(refused.to_string().contains("closed"), "{refused}");
+    assert!(office.double.attached().is_empty());
+    office.stop().await;
+}

@@ -107,6 +107,21 @@ await claim("a scrub runs as a job, and two volumes become a group", async (page
   await button(page, "Mark now: group both").waitFor();
 });
 
+await claim("a volume is protected, and the policy shows what there will be", async (page) => {
+  await open(page, "volumes/old");
+  await button(page, "Protect").click();
+  await answer(page, { "Name of the policy": "nightly" }, "Protect");
+  await page.getByText("Policy nightly protects old").waitFor();
+  await open(page, "policies");
+  await page.getByRole("link", { name: "nightly", exact: true }).click();
+  await page.getByText(/marks of this policy after \d+ runs/).waitFor();
+  await page.getByRole("slider").waitFor();
+  assert.deepEqual(await axe(page), []);
+  await button(page, "Run now").click();
+  await page.getByText(/was taken|has changed/).first().waitFor();
+  await page.getByRole("cell", { name: "asked for", exact: true }).waitFor();
+});
+
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {
   await open(page, "");
   await page.getByRole("link", { name: "full", exact: true }).click();

@@ -8,6 +8,7 @@ import { Jobs } from "./pages/jobs";
 import { Login } from "./pages/login";
 import { Now } from "./pages/now";
 import { Policies } from "./pages/policies";
+import { PolicyPage } from "./pages/policy";
 import { Settings } from "./pages/settings";
 import { Setup } from "./pages/setup";
 import { Targets } from "./pages/targets";
@@ -43,7 +44,7 @@ function Page() {
     case "targets":
       return <Targets />;
     case "policies":
-      return <Policies />;
+      return name ? <PolicyPage key={name} name={name} /> : <Policies />;
     case "jobs":
       return <Jobs />;
     case "audit":

@@ -19,6 +19,8 @@ interface Resource {
 
 /** How often is asked, at most, while no event comes. */
 const POLL_MS = 5000;
+/** How long a resource that nobody shows is kept. */
+const LINGER_MS = 1000;
 const resources = new Map<string, Resource>();
 /** The clock by which ages are told. */
 export const now = signal(Date.now());
@@ -52,9 +54,12 @@ export function useLive<T>(path: string, every = POLL_MS): Shown<T> {
     void load(path, mine);
     return () => {
       mine.users -= 1;
-      if (mine.users === 0) resources.delete(path);
+      // Not at once: the page that comes next may hold it already, and say so only after it was drawn.
+      setTimeout(() => {
+        if (mine.users === 0 && resources.get(path) === mine) resources.delete(path);
+      }, LINGER_MS);
     };
-  }, [path]);
+  }, [mine]);
   return mine.shown.value as Shown<T>;
 }
 

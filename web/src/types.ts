@@ -147,3 +147,30 @@ export interface User {
   role: Role;
   is_locked?: boolean;
 }
+
+export interface Policy {
+  name: string;
+  volumes?: string[];
+  group?: string | null;
+  every?: string | null;
+  cron?: string | null;
+  /** Bytes. */
+  changed?: number | null;
+  zone: string;
+  is_paused: boolean;
+  keep: Record<string, number>;
+  next_ms: number | null;
+}
+
+export interface PolicyRun {
+  cause: string;
+  due_ms: number;
+  began_ms: number;
+  ended_ms: number;
+  missed: number;
+  outcome: "taken" | "unchanged" | "overlapped" | "failed";
+  mark?: string;
+  why?: string;
+  removed: string[];
+  left: string[];
+}

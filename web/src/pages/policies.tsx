@@ -1,29 +1,26 @@
 // Policies: when marks are taken by themselves, and which of them stay.
 
 import { ask, whyNot } from "../api";
-import { moment } from "../format";
+import { moment, size } from "../format";
 import { useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
 import { protect } from "../parts/protect";
-
-interface Policy {
-  name: string;
-  volumes?: string[];
-  group?: string | null;
-  every?: string | null;
-  cron?: string | null;
-  zone?: string;
-  is_paused?: boolean;
-  keep?: Record<string, number>;
-  next_ms?: number | null;
-}
+import { to } from "../router";
+import type { Policy } from "../types";
 
 const part = encodeURIComponent;
 
-function kept(policy: Policy): string {
+export function kept(policy: Policy): string {
   const classes = Object.entries(policy.keep ?? {}).filter(([, number]) => number > 0);
   return classes.map(([name, number]) => `${number} ${name}`).join(", ") || "–";
+}
+
+/** When it runs, in words. */
+export function times(policy: Policy): string {
+  const when = policy.every ? `every ${policy.every}` : policy.cron ? `at ${policy.cron}` : "";
+  const changed = policy.changed ? `as soon as ${size(policy.changed)} changed` : "";
+  return [when, changed].filter(Boolean).join(" and ") || "when asked to";
 }
 
 function remove(policy: Policy): void {
@@ -76,12 +73,14 @@ export function Policies() {
           <tbody>
             {all.map((policy) => (
               <tr key={policy.name}>
-                <td data-label="Name">{policy.name}</td>
+                <td data-label="Name">
+                  <a href={to("policies", policy.name)}>{policy.name}</a>
+                </td>
                 <td data-label="Protects">
                   {policy.group ? `group ${policy.group}` : policy.volumes?.join(", ")}
                 </td>
                 <td data-label="When">
-                  {policy.every ? `every ${policy.every}` : (policy.cron ?? "–")} <small>{policy.zone}</small>
+                  {times(policy)} <small>{policy.zone}</small>
                 </td>
                 <td data-label="Keeps">{kept(policy)}</td>
                 <td data-label="Next">

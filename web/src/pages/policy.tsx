@@ -1,0 +1,226 @@
+// One policy: what it does, what came of its last runs, and which marks there will be at a date.
+
+import { useState } from "preact/hooks";
+import { ask, Problem, whyNot } from "../api";
+import { count, moment } from "../format";
+import { refresh, useLive } from "../live";
+import { Badge, Button, Commands, Empty, Head, Loading, Trouble, tell } from "../parts/bits";
+import { Timeline } from "../parts/timeline";
+import { to } from "../router";
+import type { Mark, Policy, PolicyRun } from "../types";
+import { kept, times } from "./policies";
+
+interface Foreseen {
+  taken_ms: number;
+  name: string | null;
+  kept_for: string[];
+}
+
+interface Outlook {
+  volume: string;
+  at_ms: number;
+  foreign: number;
+  runs: number;
+  marks: Foreseen[];
+  gone: string[];
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const CAUSES: Record<string, string> = {
+  schedule: "it was time",
+  changed: "so much had changed",
+  asked: "asked for",
+};
+
+const fail = (error: unknown) => tell(error instanceof Problem ? error.message : String(error), true);
+
+/** In `days` days, as a date field has it. */
+function date(days: number): string {
+  return new Date(Date.now() + days * DAY_MS).toISOString().slice(0, 10);
+}
+
+export function PolicyPage({ name }: { name: string }) {
+  const path = `/policies/${encodeURIComponent(name)}`;
+  const { value: policy, problem } = useLive<Policy>(path);
+  const { value: runs } = useLive<PolicyRun[]>(`${path}/runs`);
+  const why = whyNot("operator");
+  if (problem && !policy) {
+    return (
+      <>
+        <Head title={name} />
+        <Trouble problem={problem} what="policies" />
+        <a href={to("policies")}>All policies</a>
+      </>
+    );
+  }
+  if (!policy) return <Loading />;
+  const run = () =>
+    ask<PolicyRun>("POST", `${path}/run`).then((ran) => {
+      tell(said(ran), ran.outcome === "failed");
+      refresh();
+    }, fail);
+  const pause = () =>
+    ask("PATCH", path, { is_paused: !policy.is_paused }).then(() => {
+      tell(policy.is_paused ? `Policy ${name} goes on.` : `Policy ${name} pauses.`);
+      refresh();
+    }, fail);
+  const about = (
+    <>
+      {policy.group ? `Group ${policy.group}` : policy.volumes?.join(", ")}, {times(policy)}; keeps{" "}
+      {kept(policy)}
+    </>
+  );
+  return (
+    <>
+      <Head title={name} about={about}>
+        <Button act={pause} why={why}>
+          {policy.is_paused ? "Go on" : "Pause"}
+        </Button>
+        <Button act={run} why={why} tone="main">
+          Run now
+        </Button>
+      </Head>
+      <Preview path={path} />
+      <section class="card">
+        <h2>Last runs</h2>
+        {runs?.length === 0 && <p class="faint">It has not run yet.</p>}
+        {runs && runs.length > 0 && (
+          <table class="list">
+            <thead>
+              <tr>
+                <th>When</th>
+                <th>Because</th>
+                <th>What came of it</th>
+                <th>Thinned</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...runs]
+                .sort((a, b) => b.began_ms - a.began_ms)
+                .map((one) => (
+                  <tr key={one.began_ms}>
+                    <td data-label="When">
+                      {moment(one.began_ms)}
+                      {one.missed > 0 && (
+                        <small class="path">{count(one.missed, "run")} before it missed</small>
+                      )}
+                    </td>
+                    <td data-label="Because">{CAUSES[one.cause] ?? one.cause}</td>
+                    <td data-label="What came of it">
+                      <Badge
+                        tone={one.outcome === "failed" ? "bad" : one.outcome === "taken" ? "good" : undefined}
+                      >
+                        {one.outcome}
+                      </Badge>{" "}
+                      {one.mark ?? one.why}
+                      {one.left.map((reason) => (
+                        <small class="path" key={reason}>
+                          {reason}
+                        </small>
+                      ))}
+                    </td>
+                    <td data-label="Thinned">{one.removed.length > 0 ? one.removed.join(", ") : "–"}</td>
+                  </tr>
+                ))}
+            </tbody>
+          </table>
+        )}
+      </section>
+      <Commands
+        lines={[
+          `tidemark policy show ${name}`,
+          `tidemark policy run ${name}`,
+          `tidemark policy runs ${name}`,
+          `tidemark policy preview ${name} --at ${date(30)}`,
+        ]}
+      />
+    </>
+  );
+}
+
+function said(run: PolicyRun): string {
+  switch (run.outcome) {
+    case "taken":
+      return `Mark ${run.mark} was taken.`;
+    case "unchanged":
+      return "Nothing has changed since its last mark, so none was taken.";
+    case "overlapped":
+      return "A run goes on already.";
+    default:
+      return run.why ?? "It did not work.";
+  }
+}
+
+/** Which marks there will be, drawn as the timeline that they will make. */
+function Preview({ path }: { path: string }) {
+  const [at, set] = useState(date(30));
+  const [chosen, choose] = useState<string | null>(null);
+  const { value: outlooks, problem } = useLive<Outlook[]>(
+    `${path}/preview?at=${encodeURIComponent(at)}`,
+    60_000,
+  );
+  return (
+    <section class="card">
+      <div class="head">
+        <h2>What there will be</h2>
+        <label class="search">
+          <span>On</span>
+          <input
+            type="date"
+            value={at}
+            min={date(1)}
+            max={date(366)}
+            onChange={(e) => e.currentTarget.value && set(e.currentTarget.value)}
+          />
+        </label>
+      </div>
+      {problem && <Trouble problem={problem} what="preview" />}
+      {!outlooks && !problem && <Loading />}
+      {outlooks?.length === 0 && <Empty title="No volumes">The policy's group has none.</Empty>}
+      {outlooks?.map((outlook) => {
+        const marks = outlook.marks.map((mark, sequence) => foreseen(outlook.volume, mark, sequence));
+        const shown = outlook.marks.find((_, n) => marks[n]?.name === chosen) ?? outlook.marks.at(-1);
+        return (
+          <div class="outlook" key={outlook.volume}>
+            <p>
+              <a href={to("volumes", outlook.volume)}>{outlook.volume}</a>:{" "}
+              {count(outlook.marks.length, "mark")} of this policy after {count(outlook.runs, "run")}
+              {outlook.foreign > 0 && `, ${outlook.foreign} that are not its own`}; of those that are there
+              now, {outlook.gone.length === 0 ? "none goes" : `${outlook.gone.length} will be gone`}.
+            </p>
+            {marks.length > 0 && (
+              <Timeline
+                marks={marks}
+                chosen={chosen ?? marks.at(-1)?.name ?? ""}
+                choose={choose}
+                now={outlook.at_ms}
+              />
+            )}
+            {shown && (
+              <p class="faint">
+                {moment(shown.taken_ms)}: kept as {shown.kept_for.join(", ") || "held, or shown by a view"}
+              </p>
+            )}
+          </div>
+        );
+      })}
+      <p class="faint">Each run is taken to be on time and to find something changed.</p>
+    </section>
+  );
+}
+
+function foreseen(volume: string, mark: Foreseen, sequence: number): Mark {
+  return {
+    volume,
+    name: mark.name ?? moment(mark.taken_ms),
+    id: String(sequence),
+    sequence,
+    taken_ms: mark.taken_ms,
+    size: 0,
+    grade: "crash",
+    proof: "unverified",
+    is_held: mark.kept_for.length === 0,
+    views: [],
+    group: null,
+  };
+}
