@@ -53,7 +53,9 @@ pub fn document() -> Value {
         for operation in paths.as_object_mut().into_iter().flat_map(Map::values_mut) {
             for asked in operation.as_object_mut().into_iter().flat_map(Map::values_mut) {
                 for part in ["requestBody", "parameters"] {
-                    asked.get_mut(part).map(|part| rename(part, &name));
+                    if let Some(part) = asked.get_mut(part) {
+                        rename(part, &name);
+                    }
                 }
             }
         }
