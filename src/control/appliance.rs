@@ -125,6 +125,8 @@ impl Appliance {
         let clock = Arc::clone(&world.clock);
         let attachments = Attachments::new(state.attachments(), attachers, Arc::clone(&clock));
         attachments.clean_up().await;
+        // Before the doors open: who sees one looks for the socket at once, and that must not wait for a database.
+        let catalogue = open_catalogue(&state).await?;
         let options = config.pool_options();
         if !Pool::exists(&shelf).await? {
             Pool::create(&shelf, &options, &world).await?;
@@ -145,7 +147,6 @@ impl Appliance {
                 return Err(error);
             }
         };
-        let catalogue = open_catalogue(&state).await?;
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
             audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),

@@ -54,8 +54,8 @@ impl Run {
             () = signals.stop() => return Ok(()),
         };
         let (stop, stopping) = watch::channel(false);
-        let console = Console::open(&appliance).await;
         let api = serve(&appliance, stopping.clone())?;
+        let console = Console::open(&appliance).await;
         let guidance = match self.is_quickstart {
             true => next_steps(&appliance.begin().await?, &command_line()),
             false => Vec::new(),
