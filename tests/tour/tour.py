@@ -117,6 +117,10 @@ def pattern_of(line: str) -> re.Pattern[str]:
 
 def places_of(expected: list[str], actual: list[str]) -> dict[str, str]:
     """Which device or port each written one stands for."""
+    lines = [line for line in expected if line.strip() not in ("...", "…", "")]
+    # What comes before the first line that is written, such as a log, has places of its own.
+    begin = next((at for at, line in enumerate(actual) if lines and pattern_of(lines[0]).fullmatch(line)), 0)
+    actual = actual[begin:]
     written = re.findall(PLACE, "\n".join(expected))
     return dict(zip(written, re.findall(PLACE, "\n".join(actual)), strict=False))
 
