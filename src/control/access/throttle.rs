@@ -69,6 +69,8 @@ impl Throttle {
         ];
         self.may_try(&keys)?;
         let _turn = self.turn()?;
+        // Others may have failed while this one waited for its turn.
+        self.may_try(&keys)?;
         let is_right = is_right();
         let now = self.clock.wall_ms();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +198,28 @@ mod tests {
         assert_eq!(wait_ms(u32::MAX, TRIES_OF_USER), WAIT_MAX_MS);
         clock.advance(Duration::from_millis(WAIT_MAX_MS));
         assert!(throttle.attempt("anna", "192.0.2.1", || true).unwrap());
+    }
+
+    #[test]
+    fn who_tries_many_at_once_has_no_more_tries_than_one_after_the_other() {
+        let (_, throttle) = throttle();
+        let tried = AtomicUsize::new(0);
+        let begin = Barrier::new(AT_ONCE_MAX + WAITING_MAX);
+        std::thread::scope(|scope| {
+            for n in 0..AT_ONCE_MAX + WAITING_MAX {
+                let (throttle, tried, begin) = (&throttle, &tried, &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    let _ = throttle.attempt("anna", &format!("a{n}"), || {
+                        tried.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        false
+                    });
+                });
+            }
+        });
+        let most = TRIES_OF_USER as usize + AT_ONCE_MAX - 1;
+        assert!(tried.load(Ordering::SeqCst) <= most, "{tried:?}");
     }
 
     #[test]
