@@ -33,14 +33,14 @@ pub struct Catalogue {
     path: PathBuf,
     copy: PathBuf,
     inside: Mutex<Inside>,
+    /// What is wrong with it, until a call succeeds. Apart, so that whoever tells it never waits for a disk.
+    trouble: Mutex<Option<String>>,
+    /// What happened when it was opened.
+    opening: Option<String>,
 }
 
 struct Inside {
     database: Option<Connection>,
-    /// What is wrong with it, until a call succeeds.
-    trouble: Option<String>,
-    /// What happened when it was opened; stays.
-    opening: Option<String>,
     /// Whether the copy is behind.
     has_changed: bool,
 }
@@ -57,8 +57,8 @@ impl Catalogue {
         if let Some(what) = &opening {
             tracing::error!(file = %path.display(), "{what}");
         }
-        let inside = Inside { database, trouble: None, opening, has_changed: true };
-        Self { path, copy, inside: Mutex::new(inside) }
+        let inside = Mutex::new(Inside { database, has_changed: true });
+        Self { path, copy, inside, trouble: Mutex::default(), opening }
     }
 
     /// Looks something up. Blocks.
@@ -69,9 +69,9 @@ impl Catalogue {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
-        let mut inside = self.inside();
-        let result = work(inside.database()?);
-        inside.note(&result);
+        let inside = self.inside();
+        let result = work(self.database(&inside)?);
+        self.note(&result);
         result
     }
 
@@ -84,22 +84,22 @@ impl Catalogue {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
         let mut inside = self.inside();
-        let database = inside.database()?;
+        let database = self.database(&inside)?;
         let result = (|| {
             let change = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
             let done = work(&change)?;
             change.commit()?;
             Ok(done)
         })();
-        inside.note(&result);
+        self.note(&result);
         inside.has_changed |= result.is_ok();
         result
     }
 
     /// What a person should know about it: what is wrong now, or what was found when it was opened.
     pub fn trouble(&self) -> Option<String> {
-        let inside = self.inside();
-        let what = inside.trouble.as_ref().or(inside.opening.as_ref())?;
+        let trouble = self.told();
+        let what = trouble.as_ref().or(self.opening.as_ref())?;
         Some(format!("{}: {what}", self.path.display()))
     }
 
@@ -112,31 +112,33 @@ impl Catalogue {
         if !inside.has_changed {
             return Ok(());
         }
-        let result = copy::write(inside.database()?, &self.copy);
-        inside.note(&result);
+        let result = copy::write(self.database(&inside)?, &self.copy);
+        self.note(&result);
         inside.has_changed = result.is_err();
         result
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inside {
-    fn database(&self) -> Result<&Connection, ControlError> {
-        self.database.as_ref().ok_or_else(|| ControlError::Catalogue {
+    fn database<'a>(&self, inside: &'a Inside) -> Result<&'a Connection, ControlError> {
+        inside.database.as_ref().ok_or_else(|| ControlError::Catalogue {
             why: self.opening.clone().unwrap_or_else(|| "it is not open".into()),
         })
     }
 
     /// Remembers whether the database works; what else a call refuses is no trouble.
-    fn note<T>(&mut self, result: &Result<T, ControlError>) {
+    fn note<T>(&self, result: &Result<T, ControlError>) {
         match result {
-            Ok(_) => self.trouble = None,
-            Err(ControlError::Catalogue { why }) => self.trouble = Some(why.clone()),
+            Ok(_) => *self.told() = None,
+            Err(ControlError::Catalogue { why }) => *self.told() = Some(why.clone()),
             Err(_) => {}
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -376,6 +378,14 @@ mod tests {
         other.execute_batch("ROLLBACK").unwrap();
         add(&catalogue, "anna").unwrap();
         assert_eq!(catalogue.trouble(), None);
+    }
+
+    #[test]
+    fn its_trouble_is_told_while_a_call_waits_for_the_disk() {
+        let place = Place::new();
+        let catalogue = place.open();
+        let told = catalogue.read(|_| Ok(catalogue.trouble()));
+        assert_eq!(told.unwrap(), None);
     }
 
     #[test]
