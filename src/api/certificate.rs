@@ -1,13 +1,12 @@
 //! The certificate of the console: the owner's own, or one that signs itself and is made at the first start.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use control::config::ApiConfig;
-use control::{Appliance, ControlError, StateDir};
+use control::{Appliance, ControlError, StateDir, files};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -105,21 +104,10 @@ fn own(dir: &Path) -> Result<(PathBuf, PathBuf), ControlError> {
     let made = wanted.self_signed(&pair).map_err(|error| failed(error.to_string()))?;
     // The key first: a certificate alone would never be used.
     for (path, text) in [(&key, pair.serialize_pem()), (&certificate, made.pem())] {
-        write(path, &text).map_err(|error| failed(format!("write {}: {error}", path.display())))?;
+        files::replace(path, text.as_bytes())
+            .map_err(|error| failed(format!("write {}: {error}", path.display())))?;
     }
     Ok((certificate, key))
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
 }
 
 /// The name of this host, where it can stand in a certificate.

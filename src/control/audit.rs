@@ -5,9 +5,7 @@
 //! Whoever may write both files can make a chain anew: copy the newest hash to another machine from time to time, as
 //! `audit verify` prints it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::Catalogue;
 use crate::error::ControlError;
+use crate::files;
 
 /// Bytes of each text of an entry; what is longer is cut.
 const TEXT_LEN_MAX: usize = 512;
@@ -112,6 +111,22 @@ impl Audit {
 
     fn try_note(&self, deed: &Deed) -> Result<(), ControlError> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, _) = self.catalogue.read(newest)?;
+        if let Ok((kept, _)) = self.read_head()
+            && kept > last
+        {
+            // A copy took the place of the catalogue, or somebody cut the log off. The next entry would hide it.
+            self.append(&Deed {
+                who: "tidemarkd".into(),
+                operation: "audit".into(),
+                outcome: format!("entries {} to {kept} were lost", last + 1),
+                ..Deed::default()
+            })?;
+        }
+        self.append(deed)
+    }
+
+    fn append(&self, deed: &Deed) -> Result<(), ControlError> {
         let at_ms = self.clock.wall_ms();
         let (number, hash) = self.catalogue.change(|change| {
             let (last, before) = newest(change)?;
@@ -209,13 +224,7 @@ impl Audit {
     }
 
     fn write_head(&self, number: u64, hash: &str) -> std::io::Result<()> {
-        let fresh = self.head.with_extension("head.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        writeln!(file, "{number} {hash}")?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.head)?;
-        self.head.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        files::replace(&self.head, format!("{number} {hash}\n").as_bytes())
     }
 
     /// Number and hash of the newest entry, by the file; why not, where it does not say.
@@ -408,6 +417,16 @@ mod tests {
         assert!(forged.finding().contains("entry 7 is not the one"), "{}", forged.finding());
         fs::write(other.dir.path().join("audit.head"), "nonsense").unwrap();
         assert!(other.finding().contains("audit.head"));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_off_says_so_for_good() {
+        let place = Place::with_entries(7);
+        place.tamper("DELETE FROM audit WHERE number >= 5");
+        place.audit.note(Deed { who: "ben".into(), ..Deed::default() });
+        let entries = place.audit.entries(None, 2).unwrap();
+        assert_eq!((entries[0].who.as_str(), entries[0].number), ("ben", 6));
+        assert_eq!(entries[1].outcome, "entries 5 to 7 were lost");
     }
 
     #[test]

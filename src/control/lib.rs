@@ -18,6 +18,7 @@ pub mod doors;
 pub mod error;
 pub mod events;
 pub mod exports;
+pub mod files;
 pub mod groups;
 pub mod inspect;
 pub mod iscsi;

@@ -1,15 +1,14 @@
 //! The copy of the catalogue in the pool's directory, and what becomes of a damaged one.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::ControlError;
+use crate::files::{beside, make, put, replace_with};
 
 /// Damaged catalogues that may lie beside the good one.
 const ASIDE_MAX: u32 = 1000;
@@ -18,7 +17,6 @@ const ASIDE_MAX: u32 = 1000;
 pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError> {
     let fresh = beside(to, ".new");
     let written = || -> Result<(), ControlError> {
-        remove(&fresh).map_err(|error| failed(&error))?;
         make(&fresh).map_err(|error| failed(&error))?;
         let mut copy = Connection::open(&fresh)?;
         // All at once: whoever changes the catalogue waits for it anyway.
@@ -32,8 +30,7 @@ pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError
         copy.close().map_err(|(_, error)| error)?;
         File::open(&fresh)
             .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&fresh, to))
-            .and_then(|()| sync_folder_of(to))
+            .and_then(|()| put(&fresh, to))
             .map_err(|error| failed(&error))
     };
     written().inspect_err(|_| {
@@ -43,13 +40,7 @@ pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError
 
 /// Puts the copy where the database belongs.
 pub(super) fn take(copy: &Path, to: &Path) -> io::Result<()> {
-    let fresh = beside(to, ".new");
-    remove(&fresh)?;
-    let mut file = make(&fresh)?;
-    io::copy(&mut File::open(copy)?, &mut file)?;
-    file.sync_all()?;
-    fs::rename(&fresh, to)?;
-    sync_folder_of(to)
+    replace_with(to, |file| io::copy(&mut File::open(copy)?, file).map(drop))
 }
 
 /// Gives a damaged database, and what SQLite keeps beside it, other names; the name of the first, if there was
@@ -73,25 +64,4 @@ pub(super) fn put_aside(path: &Path) -> io::Result<Option<PathBuf>> {
 
 fn failed(error: &io::Error) -> ControlError {
     ControlError::Catalogue { why: format!("copy it into the pool: {error}") }
-}
-
-fn beside(path: &Path, with: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(with);
-    name.into()
-}
-
-fn make(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -1,9 +1,8 @@
 //! The two files in the state directory: the book of targets, and the secrets apart, both for their owner
 //! alone. A file is replaced whole or not at all, whatever happens meanwhile.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -12,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::book::Book;
 use super::secret::Secrets;
 use crate::error::ControlError;
+use crate::files;
 
 const BOOK: &str = "iscsi-targets.toml";
 const SECRETS: &str = "iscsi-secrets.toml";
@@ -96,24 +96,8 @@ impl Files {
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), ControlError> {
         let path = self.dir.join(name);
         let text = toml::to_string(value).map_err(|error| self.damaged(name, error.to_string()))?;
-        let fresh = self.dir.join(format!("{name}.new"));
-        let written = || {
-            // One that a dead daemon left may have another mode.
-            match fs::remove_file(&fresh) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            file.write_all(HEADING.as_bytes())?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)?;
-            File::open(&self.dir)?.sync_all()
-        };
-        written().map_err(|error: std::io::Error| {
-            ControlError::state(format!("write {}", path.display()), &error)
-        })
+        files::replace(&path, format!("{HEADING}{text}").as_bytes())
+            .map_err(|error| ControlError::state(format!("write {}", path.display()), &error))
     }
 }
 

@@ -2,9 +2,8 @@
 //! not at all.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base::id::Id;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::{POLICIES_MAX, Policy};
 use super::runs::RunStatus;
 use crate::error::ControlError;
+use crate::files;
 
 const POLICIES: &str = "policies.toml";
 const RUNS: &str = "policy-runs.json";
@@ -82,7 +82,7 @@ impl Kept {
         let book = Book { version: VERSION, policies: policies.cloned().collect() };
         let path = self.dir.join(POLICIES);
         let text = toml::to_string(&book).map_err(|error| damaged(&path, &error.to_string()))?;
-        self.write(&path, &format!("{HEADING}{text}"))
+        Self::write(&path, &format!("{HEADING}{text}"))
     }
 
     /// What came of the last runs. History that cannot be read is told in the log and begins anew.
@@ -104,27 +104,12 @@ impl Kept {
         let path = self.dir.join(RUNS);
         let text =
             serde_json::to_string(runs).map_err(|error| damaged(&path, &error.to_string()))?;
-        self.write(&path, &text)
+        Self::write(&path, &text)
     }
 
-    fn write(&self, path: &Path, text: &str) -> Result<(), ControlError> {
-        let fresh = path.with_extension("new");
-        let written = || {
-            // One that a dead daemon left may have another mode.
-            match fs::remove_file(&fresh) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, path)?;
-            File::open(&self.dir)?.sync_all()
-        };
-        written().map_err(|error: std::io::Error| {
-            ControlError::state(format!("write {}", path.display()), &error)
-        })
+    fn write(path: &Path, text: &str) -> Result<(), ControlError> {
+        files::replace(path, text.as_bytes())
+            .map_err(|error| ControlError::state(format!("write {}", path.display()), &error))
     }
 }
 
