@@ -28,10 +28,13 @@ use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
 use crate::jobs::Jobs;
 use crate::policy::Policies;
-use crate::state::{StateDir, StateLock};
+use crate::state::{StateDir, StateLock, while_in_use};
 use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
 use crate::uses::{Closing, Scope, Uses};
 use crate::volumes::Sessions;
+
+/// How long a process on its way out may hold the pool after the state directory.
+const POOL_HOLDER: Duration = Duration::from_secs(5);
 
 /// How soon a mapped disk that has failed is seen to have.
 const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -100,8 +103,9 @@ impl Appliance {
         config: Config,
         world: World,
     ) -> Result<Arc<Self>, ControlError> {
-        let lock = state.take()?;
-        let shelf = open_shelf(&state.pool())?;
+        let lock = state.take_from_the_dying().await?;
+        // Of what a daemon had open, this lock may be the first to be free.
+        let shelf = while_in_use(|_| POOL_HOLDER, || open_shelf(&state.pool())).await?;
         // Absolute, because the kernel shows it to people in its table of mounts.
         let mounts =
             std::path::absolute(state.attachments()).unwrap_or_else(|_| state.attachments());

@@ -21,8 +21,17 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::ControlError;
+
+/// How long a holder of the directory that lives may take to let go of it.
+const LIVING_HOLDER: Duration = Duration::from_secs(1);
+/// The same for one that has died: the kernel still ends its threads and its disks' requests, for seconds on
+/// a slow machine, and whoever started this daemon may have seen only the first of them end.
+const DEAD_HOLDER: Duration = Duration::from_secs(30);
+/// How often it is looked whether the holder is gone.
+const HOLDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of a socket's path that every system takes (108 with the closing zero).
 const SOCKET_PATH_LEN_MAX: usize = 100;
@@ -109,6 +118,18 @@ impl StateDir {
         Ok(StateLock { file })
     }
 
+    /// Takes the directory as [`StateDir::take`] does, and waits for a daemon that is on its way out.
+    ///
+    /// # Errors
+    /// As [`StateDir::take`].
+    pub async fn take_from_the_dying(&self) -> Result<StateLock, ControlError> {
+        let patience = |pid: Option<u32>| match pid.is_none_or(is_alive) {
+            true => LIVING_HOLDER,
+            false => DEAD_HOLDER,
+        };
+        while_in_use(patience, || self.take()).await
+    }
+
     /// The daemon that runs on this directory: `None` where there is none, `Some(None)` where there is
     /// one that has not said its process id.
     pub fn running(&self) -> Option<Option<u32>> {
@@ -168,6 +189,26 @@ impl StateDir {
     }
 }
 
+/// Tries again while something is in use, for as long as its holder, where it is known, deserves.
+pub(crate) async fn while_in_use<T>(
+    patience: impl Fn(Option<u32>) -> Duration,
+    attempt: impl Fn() -> Result<T, ControlError>,
+) -> Result<T, ControlError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match attempt() {
+            Err(ControlError::StateInUse { path, pid }) if waited < patience(pid) => {
+                if waited.is_zero() {
+                    tracing::info!(path = %path.display(), pid, "it is in use; waiting for its holder's end");
+                }
+            }
+            done => return done,
+        }
+        tokio::time::sleep(HOLDER_PAUSE).await;
+        waited += HOLDER_PAUSE;
+    }
+}
+
 impl Drop for StateLock {
     fn drop(&mut self) {
         // The lock goes with the file; the number would only mislead.
@@ -202,6 +243,14 @@ fn remove_if_there(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether the first thread of a process still runs; the others may outlive it for a moment.
+fn is_alive(pid: u32) -> bool {
+    let Ok(told) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The name in brackets may hold anything.
+    let state = told.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
+    !matches!(state, Some('Z' | 'X'))
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {
@@ -248,6 +297,29 @@ mod tests {
         drop(lock);
         assert_eq!(state.running(), None);
         assert!(state.take().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_on_its_way_out_is_waited_for_and_a_living_one_only_briefly() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::new(temp.path());
+        let mut lock = state.take().unwrap();
+        let refused = state.take_from_the_dying().await;
+        assert!(matches!(refused, Err(ControlError::StateInUse { .. })), "{refused:?}");
+
+        // A zombie: it has ended, and nobody has asked how.
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        while is_alive(ended.id()) {
+            std::thread::yield_now();
+        }
+        write_pid(&mut lock.file, Some(ended.id())).unwrap();
+        let later = async {
+            tokio::time::sleep(DEAD_HOLDER / 2).await;
+            drop(lock);
+        };
+        let (taken, ()) = tokio::join!(state.take_from_the_dying(), later);
+        assert!(taken.is_ok(), "{taken:?}");
+        ended.wait().unwrap();
     }
 
     #[test]

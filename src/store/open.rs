@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base::id::Id;
 use base::units::{BLOCK_LEN, Extent, SECTORS_PER_BLOCK};
@@ -37,6 +38,9 @@ use crate::superblock::{self, CELL_BLOCKS_MAX, Superblock};
 pub(crate) const JOURNAL: &str = "journal";
 /// Blocks of the smallest journal, 1 MiB: several of the largest frames it may hold.
 const JOURNAL_BLOCKS_MIN: u64 = 256;
+/// How long opening a pool waits for disks that others hold.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 impl Pool {
     /// Whether a shelf holds a pool, whole or not. What a crash left of making one is none.
@@ -143,6 +147,7 @@ impl Pool {
             options: &options,
             superblock: &superblock,
             cache: &page_cache,
+            patience: BUSY_PATIENCE,
         };
         opener.open_volumes(&mut core, replayed, &checkpoint).await?;
         opener.remove_orphans(&core, &journal).await?;
@@ -289,6 +294,8 @@ pub(crate) struct Opener<'a> {
     pub options: &'a PoolOptions,
     pub superblock: &'a Superblock,
     pub cache: &'a Arc<PageCache>,
+    /// How long it still waits for disks that others hold, over all volumes.
+    pub patience: Duration,
 }
 
 impl Opener<'_> {
@@ -316,6 +323,21 @@ impl Opener<'_> {
         Ok(())
     }
 
+    /// Takes a disk over. One that is busy may still be held by a process that is on its way out, whose
+    /// requests the kernel ends by and by; a volume in fail-stop for that would be an outage for nothing.
+    async fn adopt(&mut self, path: &Path) -> Result<AnyDisk, DiskError> {
+        loop {
+            match self.shelf.adopt(path) {
+                Err(DiskError::Busy(_)) if !self.patience.is_zero() => {
+                    tracing::info!(path = %path.display(), "it is in use; waiting for its holder's end");
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                    self.patience = self.patience.saturating_sub(BUSY_PAUSE);
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Opens a volume. One whose base cannot be opened or is shorter than it was, or whose preserved blocks
     /// are damaged, comes up in fail-stop and does not keep the others from working.
     ///
@@ -328,7 +350,7 @@ impl Opener<'_> {
     ) -> Result<Live, StoreError> {
         let mut state = VolumeState::Ready;
         let opened = match &entry.kind {
-            Kind::Adopted(path) => self.shelf.adopt(Path::new(path)),
+            Kind::Adopted(path) => self.adopt(Path::new(path)).await,
             Kind::Thin | Kind::View { .. } => {
                 self.shelf.open(&Names::of(entry.id).base, Usage::Data)
             }

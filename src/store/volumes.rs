@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::id::Id;
 use base::limits::{ATOMIC_WRITE_LEN_MAX, VOLUME_LEN_MAX, VOLUMES_PER_POOL_MAX};
@@ -304,6 +305,7 @@ impl Pool {
             options: &self.options,
             superblock: &self.superblock,
             cache: &self.page_cache,
+            patience: Duration::ZERO,
         };
         let volume = opener.assemble(&entry, base, &VolumePart::default()).await?;
         let live = Live::new(Arc::new(volume), VolumeState::Ready, 0);

@@ -1,6 +1,7 @@
 //! The life of the daemon's process: start, reload, stop, crash, start again.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -68,6 +69,34 @@ fn a_second_daemon_on_one_state_directory_is_told_who_the_first_one_is() {
     assert!(said.out.is_empty());
     first.json(&["status"]);
     first.stop();
+}
+
+/// The kernel ends the requests of a killed process after the process, and keeps what they use until then.
+#[test]
+fn a_disk_that_a_dead_daemon_still_holds_is_served_when_it_is_let_go() {
+    let daemon = Daemon::start();
+    let image = daemon.state.with_file_name("disk.img");
+    let disk = std::fs::File::create(&image).unwrap();
+    disk.set_len(8 << 20).unwrap();
+    daemon.json(&["volume", "adopt", "old", image.to_str().unwrap()]);
+    daemon.signal(Signal::SIGKILL);
+    let (_, _, dir) = daemon.ended();
+    let lock = std::fs::File::open(dir.path().join("state/tidemarkd.lock")).unwrap();
+    for held in [&disk, &lock] {
+        held.lock().unwrap();
+    }
+    let (first, second) = (Duration::from_millis(300), Duration::from_millis(900));
+    let holders = [(lock, first), (disk, second)].map(|(held, pause)| {
+        std::thread::spawn(move || {
+            let (_never, wait) = std::sync::mpsc::channel::<()>();
+            wait.recv_timeout(pause).unwrap_err();
+            drop(held);
+        })
+    });
+    let daemon = Daemon::start_in(dir, &[]);
+    assert_eq!(daemon.json(&["volume", "show", "old"])["state"], json!("ready"));
+    holders.into_iter().for_each(|holder| holder.join().unwrap());
+    daemon.stop();
 }
 
 #[test]

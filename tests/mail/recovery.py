@@ -26,9 +26,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "peers"))
 import dovecot
 import messages
 import verify
-from appliance import Appliance, CommandFailed, free_port
+from appliance import Appliance, CommandFailed
 from delivery import Delivery
 from ledger import Ledger
+from ports import free_port
 
 VOLUME, MARK, VIEW = "mail", "monday", "recovered"
 VOLUME_SIZE = "1G"

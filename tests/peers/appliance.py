@@ -9,8 +9,9 @@ import os
 import pathlib
 import select
 import signal
-import socket
 import subprocess
+
+from ports import free_port
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 READY_S_MAX = 60
@@ -33,13 +34,6 @@ def program(name):
     if not os.access(path, os.X_OK):
         raise SystemExit(f"{path} is missing: build the project first")
     return str(path)
-
-
-def free_port():
-    """A TCP port of this host's loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Appliance:

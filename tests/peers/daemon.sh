@@ -44,9 +44,7 @@ tidemark() {
   "$programs/tidemark" --state "$scratch/$name" "$@"
 }
 
-free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+free_port() { "$project/tests/peers/ports.py"; }
 
 daemon_start() {
   local name=$1 ready stdout
