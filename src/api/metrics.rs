@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use control::capacity::Forecasts;
+use control::capacity::forecast::Forecast;
 use control::status::{
     ApplianceStatus, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
     VolumeState,
@@ -18,6 +20,9 @@ use prometheus_client::registry::Registry;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds of a day.
+const DAY_SECONDS: f64 = 86_400.0;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -40,6 +45,13 @@ impl Sheet {
         }
         self.0.register(name, about, family);
     }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0)?;
+        // The encoder's word for what is infinite is not that of the text form.
+        Ok(text.replace(" inf\n", " +Inf\n"))
+    }
 }
 
 /// All numbers now.
@@ -52,17 +64,16 @@ pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
     about_appliance(&mut sheet, &status, appliance);
     about_pool(&mut sheet, &status.pool);
     about_disks(&mut sheet, &status);
+    about_time_left(&mut sheet, &appliance.forecasts());
     let marks = status.volumes.iter().filter_map(|volume| {
         // One that was removed meanwhile has none.
         Some((volume.name.to_string(), appliance.marks(&volume.name).ok()?))
     });
     about_marks(&mut sheet, &marks.collect());
-    let mut text = String::new();
-    encode(&mut text, &sheet.0).map_err(|error| ControlError::State {
+    sheet.text().map_err(|error| ControlError::State {
         what: "write the metrics".into(),
         why: error.to_string(),
-    })?;
-    Ok(text)
+    })
 }
 
 fn about_appliance(sheet: &mut Sheet, status: &ApplianceStatus, appliance: &Appliance) {
@@ -131,6 +142,22 @@ fn about_pool(sheet: &mut Sheet, pool: &PoolStatus) {
     );
     let capacity = pool.preserved_bytes.saturating_add(pool.space_free_bytes);
     sheet.one("cow_store_capacity_bytes", "Room that preserved blocks can take", bytes(capacity));
+}
+
+/// Infinite is what never is full at this rate; what has not enough history yet is left out.
+fn about_time_left(sheet: &mut Sheet, forecasts: &Forecasts) {
+    let left = |forecast: &Forecast| Some(forecast.days_to_full(forecasts.now_ms)? * DAY_SECONDS);
+    let pool = left(&forecasts.pool).map(|seconds| (Vec::new(), seconds));
+    let about = "Time until there is likely no room left where the pool lies";
+    sheet.each("pool_seconds_to_full", about, pool);
+    let preserved = left(&forecasts.preserved).map(|seconds| (Vec::new(), seconds));
+    let about = "Time until there is likely no room left for preserved blocks";
+    sheet.each("cow_store_seconds_to_full", about, preserved);
+    let volumes = forecasts.volumes.iter();
+    let volumes = volumes
+        .filter_map(|(name, forecast)| Some((vec![("volume", name.to_string())], left(forecast)?)));
+    let about = "Time until all of a thin volume is likely allocated";
+    sheet.each("volume_seconds_to_full", about, volumes);
 }
 
 fn about_disks(sheet: &mut Sheet, status: &ApplianceStatus) {
@@ -224,8 +251,9 @@ mod tests {
         let labels = vec![("volume", "mail".to_owned())];
         sheet.each("mark_count", "Marks of a volume", [(labels, whole(3))]);
         sheet.one("start_timestamp_seconds", "When", seconds(1_500));
-        let mut text = String::new();
-        encode(&mut text, &sheet.0).unwrap();
+        sheet.each("pool_seconds_to_full", "Left", [(Vec::new(), f64::INFINITY)]);
+        let text = sheet.text().unwrap();
+        assert!(text.contains("tidemark_pool_seconds_to_full +Inf\n"), "{text}");
         assert!(text.contains("# TYPE tidemark_mark_count gauge\n"), "{text}");
         assert!(text.contains("tidemark_mark_count{volume=\"mail\"} 3.0\n"), "{text}");
         assert!(text.contains("tidemark_start_timestamp_seconds 1.5\n"), "{text}");

@@ -10,6 +10,7 @@ use control::status::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use control::capacity::growth::{Growth, PreservedRule};
 pub use control::iscsi::{LunChange, NewLun, NewSecret, NewTarget, TargetChange};
 pub use control::policy::rules::{PolicyChange, Rules};
 
@@ -157,6 +158,21 @@ pub struct Removal {
 pub struct Moment {
     /// `2027-03-01`, `2027-03-01T02:30` in the zone of what is looked at, or with a zone, `2027-03-01T02:30Z`.
     pub at: String,
+}
+
+/// What may stand after the question mark of a request for what was measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Span {
+    /// How many days back.
+    #[schemars(range(min = 1, max = 730))]
+    pub days: u32,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self { days: 30 }
+    }
 }
 
 /// The answer to a request that took something away.

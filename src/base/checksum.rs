@@ -24,6 +24,8 @@ pub enum Kind {
     MapPage = 0x6d61_7070,
     /// The foot of a sorted run of the epoch map.
     MapFoot = 0x6d61_7066,
+    /// The kept history of capacity.
+    CapacityHistory = 0x6361_7061,
 }
 
 /// The checksum of `bytes` as a thing of this kind.

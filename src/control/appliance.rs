@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
 use crate::audit::Audit;
+use crate::capacity::Capacity;
 use crate::catalogue::{Catalogue, on_a_thread};
 use crate::config::{ApiConfig, Config};
 use crate::doors::{Doors, Protocol, SessionStatus};
@@ -70,6 +71,7 @@ pub struct Appliance {
     api_trouble: Mutex<Option<String>>,
     events: Events,
     policies: Arc<Policies>,
+    capacity: Arc<Capacity>,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -173,6 +175,7 @@ impl Appliance {
             jobs: Jobs::new(Arc::clone(&clock), events.clone()),
             events,
             policies: Arc::new(Policies::open(state.path())),
+            capacity: Arc::new(Capacity::open(state.path())),
             clock,
             rng: Arc::clone(&world.rng),
             state,
@@ -181,6 +184,7 @@ impl Appliance {
         let appliance = Arc::new(appliance);
         tokio::spawn(events::watch(Arc::downgrade(&appliance)));
         appliance.policies.begin(&appliance);
+        appliance.capacity.begin(&appliance);
         Ok(appliance)
     }
 
@@ -234,6 +238,7 @@ impl Appliance {
         self.watch.abort();
         self.copying.abort();
         self.policies.stop().await;
+        self.capacity.stop().await;
         self.doors.close().await;
         self.attachments.detach_all().await;
         self.jobs.stop().await;
@@ -305,6 +310,7 @@ impl Appliance {
         let api = self.api_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(api.map(|what| Trouble { of: "console".into(), what, is_failure: false }));
         all.extend(self.policies.troubles());
+        all.extend(self.capacity.troubles());
         all.extend(self.not_in_force().iter().map(|what| Trouble {
             of: "configuration".into(),
             what: what.clone(),
@@ -401,6 +407,10 @@ impl Appliance {
 
     pub(crate) fn policy_desk(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    pub(crate) fn capacity_desk(&self) -> &Arc<Capacity> {
+        &self.capacity
     }
 
     pub(crate) fn rng(&self) -> &dyn Rng {

@@ -36,6 +36,8 @@ pub enum JobKind {
     Rollback,
     /// Makes a view independent of its mark.
     Promote,
+    /// Makes a volume larger, as its rule says.
+    Grow,
 }
 
 impl std::fmt::Display for JobKind {
@@ -45,6 +47,7 @@ impl std::fmt::Display for JobKind {
             Self::Release => "release",
             Self::Rollback => "rollback",
             Self::Promote => "promote",
+            Self::Grow => "grow",
         })
     }
 }
@@ -284,7 +287,7 @@ where
 fn tell_end(job: &Job, events: &Events) {
     events.tell(EventKind::Job, job.id);
     match job.plan.kind {
-        JobKind::Scrub => {}
+        JobKind::Scrub | JobKind::Grow => {}
         JobKind::Release | JobKind::Rollback => events.tell(EventKind::Volume, &job.plan.of),
         JobKind::Promote => {
             events.tell(EventKind::View, &job.plan.of);

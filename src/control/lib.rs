@@ -10,6 +10,7 @@ pub mod appliance;
 mod attachers;
 pub mod attachments;
 pub mod audit;
+pub mod capacity;
 pub mod catalogue;
 pub mod config;
 pub mod contexts;

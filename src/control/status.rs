@@ -193,6 +193,7 @@ pub(crate) mod tests {
             space_free_bytes: 1 << 40,
             space_total_bytes: 2 << 40,
             preserved_bytes: 0,
+            preserved_limit: None,
             reserve_bytes: 0,
             memory_bytes: 0,
             volumes: 1,

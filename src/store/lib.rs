@@ -31,6 +31,7 @@ mod image;
 mod inspect;
 mod journal;
 mod layout;
+mod limit;
 mod live_disk;
 mod mark_disk;
 mod marks;

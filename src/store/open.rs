@@ -26,6 +26,7 @@ use crate::flush::FlushState;
 use crate::gone::GoneDisk;
 use crate::history::HistorySetup;
 use crate::journal::ring::Ring;
+use crate::limit::PreservedLimit;
 use crate::options::{PoolOptions, World};
 use crate::payloads::Payloads;
 use crate::pool::{Core, Live, Pool, Upkeep, Volume};
@@ -264,6 +265,7 @@ fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint
         warnings: BTreeMap::new(),
         unstable_bases: BTreeMap::new(),
         space_free: u64::MAX,
+        preserved: PreservedLimit::default(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::error::StoreError;
 use crate::flush::FlushState;
 use crate::history::History;
 use crate::journal::ring::Ring;
+use crate::limit::PreservedLimit;
 use crate::options::{PoolOptions, World};
 use crate::payloads::Payloads;
 use crate::registry::Registry;
@@ -104,6 +105,8 @@ pub(crate) struct Core {
     pub unstable_bases: BTreeMap<u32, AnyDisk>,
     /// Bytes free on the shelf when last looked at.
     pub space_free: u64,
+    /// What preserved blocks may take, and take.
+    pub preserved: PreservedLimit,
 }
 
 /// The running part of one volume.

@@ -259,11 +259,15 @@ impl Pool {
         volume: &Volume,
         items: Vec<Preserve>,
     ) -> Result<Vec<(Key, Place)>, StoreError> {
-        let is_on_reserve = self.lock().volumes.get(&number).is_some_and(|live| live.is_on_reserve);
-        let appended = if is_on_reserve {
-            volume.history.append_from_reserve(items).await
-        } else {
-            volume.history.append(items).await
+        let (is_on_reserve, allowed) = {
+            let core = self.lock();
+            let is_on_reserve = core.volumes.get(&number).is_some_and(|live| live.is_on_reserve);
+            (is_on_reserve, core.preserved.check())
+        };
+        let appended = match allowed {
+            _ if is_on_reserve => volume.history.append_from_reserve(items).await,
+            Ok(()) => volume.history.append(items).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = &appended
             && !matches!(error, StoreError::NoSpace(_))

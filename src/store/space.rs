@@ -62,11 +62,12 @@ impl Pool {
         let Some(sequence) = oldest_that_may_go(&core.registry, entry) else { return Ok(false) };
         let name = entry.marks.get(&sequence).map(|mark| mark.name.to_string());
         let mark = format!("{}@{}", entry.name, name.unwrap_or_default());
+        let way_out = core.preserved.way_out();
         tracing::warn!(%mark, "the store is full: removing the oldest mark that may go");
         let event = Event::MarkRemoved { volume: number, sequence };
         self.append_event(core, event, waiter, |core| {
             let text = format!(
-                "the store was full, so the mark {mark} was removed; add space where the pool lies, or keep fewer marks"
+                "the store was full, so the mark {mark} was removed; {way_out}, or keep fewer marks"
             );
             core.warnings.insert("store full".to_owned(), text);
             core.look_for_space_of(number, sequence);
@@ -82,18 +83,21 @@ impl Pool {
         let Some(name) = core.registry.get(number).map(|entry| entry.name.clone()) else {
             return false;
         };
+        let way_out = core.preserved.way_out();
         let Some(live) = core.volumes.get_mut(&number) else { return false };
         let since = *live.stalled_since.get_or_insert(now);
         if now.saturating_sub(since) < STALL_MAX {
             let text = format!(
-                "{name} stalls: there is no room to preserve old blocks, and no mark may go; free space where the pool lies, or release a hold"
+                "{name} stalls: there is no room to preserve old blocks, and no mark may go; {way_out}, or release a hold"
             );
             core.warnings.insert(format!("stall {name}"), text);
             return false;
         }
         if live.state == VolumeState::Ready {
             tracing::error!(volume = %name, "no room to preserve old blocks: the volume is read-only");
-            let reason = "there is no room to preserve old blocks, and no mark may go; free space where the pool lies, release a hold or remove a mark, and it takes writes again".to_owned();
+            let reason = format!(
+                "there is no room to preserve old blocks, and no mark may go; {way_out}, release a hold or remove a mark, and it takes writes again"
+            );
             live.state = VolumeState::ReadOnly { reason };
         }
         let may_use_reserve = !live.is_on_reserve;
@@ -101,10 +105,22 @@ impl Pool {
         may_use_reserve
     }
 
+    /// Lets volumes go on that stalled and have nothing left to apply, once there is room: no apply would find it.
+    pub(crate) fn unstall_idle(&self) {
+        let idle: Vec<u32> = {
+            let core = self.lock();
+            let stalled = core.volumes.iter().filter(|(_, live)| live.stalled_since.is_some());
+            stalled.filter(|(_, live)| live.dirty.is_empty()).map(|(number, _)| *number).collect()
+        };
+        for number in idle {
+            self.unstall(number);
+        }
+    }
+
     /// After apply found room for a volume again.
     pub(crate) fn unstall(&self, number: u32) {
         let mut core = self.lock();
-        let has_room = core.space_free > 4 * self.options.segment_len.0;
+        let has_room = core.has_room_to_preserve(self.options.segment_len.0);
         let name = core.registry.get(number).map(|entry| entry.name.clone());
         let Some(live) = core.volumes.get_mut(&number) else { return };
         if live.stalled_since.is_none() || !has_room {
@@ -129,6 +145,7 @@ impl Pool {
                 return;
             }
         };
+        self.look_at_preserved();
         let mut core = self.lock();
         core.space_free = space.free;
         let used_percent = 100 - (space.free / (space.total / 100).max(1)).min(100);

@@ -196,6 +196,9 @@ pub struct PoolStatus {
     pub space_total_bytes: u64,
     /// Bytes that preserved blocks take, all volumes together.
     pub preserved_bytes: u64,
+    /// Bytes that they may take; none for as much as there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserved_limit: Option<ByteSize>,
     /// Bytes set aside so that copies in flight always finish.
     pub reserve_bytes: u64,
     /// Bytes of memory in the caches and indices.

@@ -114,6 +114,7 @@ impl Pool {
     pub async fn upkeep_step(&self) -> Result<bool, StoreError> {
         let mut upkeep = self.upkeep.lock().await;
         self.look_at_space();
+        self.unstall_idle();
         if let Some(why) = self.lock().poison.clone() {
             return Err(StoreError::Poisoned(why));
         }

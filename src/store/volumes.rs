@@ -236,6 +236,7 @@ impl Pool {
             space_free_bytes: space.map_or(0, |space| space.free),
             space_total_bytes: space.map_or(0, |space| space.total),
             preserved_bytes: histories.clone().map(|store| store.preserved_bytes()).sum(),
+            preserved_limit: core.preserved.limit,
             reserve_bytes: histories.map(|store| store.reserve_bytes()).sum(),
             memory_bytes: Self::memory_bytes(&core),
             volumes: core.registry.len() - views,

@@ -1,6 +1,7 @@
 //! What can be typed: `tidemark [--state DIR] [--json] NOUN VERB ...`.
 
 pub mod access;
+pub mod capacity;
 pub mod iscsi;
 pub mod policy;
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// Policies: when marks are taken, and which of them stay
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Capacity: what is taken, when it will be full, and what grows by itself
+    #[command(subcommand)]
+    Capacity(capacity::CapacityCommand),
     /// Make a volume what it was at a mark; what is there now gets a mark of its own first
     Rollback {
         /// The mark, as VOLUME@MARK

@@ -53,6 +53,14 @@ fn the_calls_that_others_rely_on_are_understood() {
         "chap ls mail",
         "chap ls --discovery",
         "portal set 2 non-optimized",
+        "capacity show",
+        "capacity history --days 7",
+        "capacity history mail",
+        "capacity set volume mail --grow-at 85% --by 10G --up-to 500G",
+        "capacity unset volume mail",
+        "capacity set preserved --limit 50G",
+        "capacity set preserved --limit 50G --grow-at 85% --by 10G --up-to 200G",
+        "capacity unset preserved",
     ] {
         let parsed = parse(line);
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -80,6 +88,11 @@ fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         ("chap set mail anna --secret opensesame", "--secret"),
         ("chap ls", "TARGET"),
         ("portal set 2 best", "best"),
+        ("capacity set volume mail --grow-at 100% --by 1G --up-to 2G", "85%"),
+        ("capacity set volume mail --grow-at 85% --by 1G", "--up-to"),
+        ("capacity history --days 731", "731"),
+        ("capacity set preserved --limit 50G --grow-at 85%", "--by"),
+        ("capacity set preserved --limit 50G --by 1G", "--grow-at"),
         ("wat", "wat"),
     ] {
         let error = parse(line).unwrap_err();

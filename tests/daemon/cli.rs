@@ -38,6 +38,41 @@ fn every_command_gives_a_table_to_people_and_stable_json_to_programs() {
 }
 
 #[test]
+fn rules_of_growth_are_set_shown_kept_and_taken_away() {
+    let daemon = Daemon::start();
+    daemon.json(&["volume", "create", "mail", "--size", "4G"]);
+    let rule = ["--grow-at", "85%", "--by", "1G", "--up-to", "8G"];
+    let set = daemon.json(&[&["capacity", "set", "volume", "mail"], &rule[..]].concat());
+    assert_eq!(set["growth"]["grow_at"], json!(85));
+    let limit = ["capacity", "set", "preserved", "--limit", "2G"];
+    assert_eq!(daemon.json(&[&limit[..], &rule[..]].concat())["limit"], json!(2u64 << 30));
+    let daemon = Daemon::start_in(daemon.stop(), &[]);
+    let shown = daemon.tidemark(&["capacity", "show"]).out;
+    for text in ["at 85% by 1G, up to 8G", "limit 2G", "not enough history", "journal"] {
+        assert!(shown.contains(text), "{shown}");
+    }
+    let told = daemon.json(&["capacity", "show"]);
+    let pool = &told["pool"];
+    let parts = [
+        "base_bytes",
+        "preserved_bytes",
+        "journal_bytes",
+        "reserve_bytes",
+        "other_bytes",
+        "free_bytes",
+    ];
+    let sum: u64 = parts.iter().map(|part| pool[*part].as_u64().unwrap()).sum();
+    assert!(sum >= pool["total_bytes"].as_u64().unwrap(), "{pool}");
+    let history = daemon.json(&["capacity", "history"]);
+    assert!(history["points"][0]["size_bytes"].as_u64() > Some(0), "{history}");
+    daemon.json(&["capacity", "unset", "volume", "mail"]);
+    daemon.json(&["capacity", "unset", "preserved"]);
+    let said = daemon.tidemark(&["capacity", "unset", "volume", "mail"]);
+    assert!(said.code == 3 && said.err.contains("capacity show"), "{said:?}");
+    daemon.stop();
+}
+
+#[test]
 fn failures_name_the_thing_and_the_way_out_and_have_their_exit_codes() {
     let daemon = Daemon::start();
     daemon.json(&["volume", "create", "mail", "--size", "64M"]);

@@ -1,4 +1,5 @@
-//! A shelf that is full, from nearly nothing free to enough, while marks are taken and blocks overwritten.
+//! A store that is full, from nearly no room to enough, while marks are taken and blocks overwritten: because the
+//! shelf has no more, or because of a limit of what preserved blocks may take.
 //!
 //! As long as a mark may go, no overwrite fails: the oldest goes instead. Where none may go the volume
 //! says so and keeps what it has; and when there is room again it goes on. Nothing is ever wrong.
@@ -9,6 +10,7 @@ use std::time::Duration;
 use base::clock::{Clock, ManualClock};
 use base::name::{MarkRef, Name};
 use base::rng::{Rng, SeededRng};
+use base::size::ByteSize;
 use base::units::BLOCK_LEN;
 use disk::Shelf;
 use disk::sim::SimWorld;
@@ -31,12 +33,20 @@ enum Marks {
     AreHeld,
 }
 
+/// What is tight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tight {
+    Shelf,
+    Limit,
+}
+
 struct Trial {
     machine: SimWorld,
     clock: Arc<ManualClock>,
     rig: Rig,
     rng: SeededRng,
     marks: Marks,
+    tight: Tight,
     /// Bytes free at first.
     room: u64,
     gone: u64,
@@ -57,7 +67,7 @@ fn setup(clock: &Arc<ManualClock>, seed: u64) -> Setup {
 }
 
 impl Trial {
-    async fn new(room: u64, marks: Marks) -> Self {
+    async fn new(room: u64, marks: Marks, tight: Tight) -> Self {
         let machine = SimWorld::new(room);
         let clock = Arc::new(ManualClock::default());
         let rng = SeededRng::new(room ^ 0xf011);
@@ -71,10 +81,22 @@ impl Trial {
             rig.apply(&Op::Write { volume, start, sectors, is_stable: false }).await;
         }
         while rig.pool.upkeep_step().await.unwrap() {}
-        let space = machine.shelf().space().unwrap();
-        machine.set_capacity(Some(space.total - space.free + room));
-        rig.pool.upkeep_step().await.unwrap();
-        Self { machine, clock, rig, rng, marks, room, gone: 0, refused: 0 }
+        let trial = Self { machine, clock, rig, rng, marks, tight, room, gone: 0, refused: 0 };
+        match tight {
+            Tight::Shelf => {
+                let space = trial.machine.shelf().space().unwrap();
+                trial.machine.set_capacity(Some(space.total - space.free + room));
+            }
+            Tight::Limit => trial.rig.pool.set_preserved_limit(Some(ByteSize(room))),
+        }
+        trial.rig.pool.upkeep_step().await.unwrap();
+        trial
+    }
+
+    fn give_room(&mut self) {
+        self.machine.set_capacity(None);
+        self.tight = Tight::Shelf;
+        self.rig.pool.set_preserved_limit(None);
     }
 
     async fn run(mut self, tally: &mut Tally) {
@@ -91,7 +113,7 @@ impl Trial {
         self.settle().await;
         self.compare("at rest").await;
         self.reopen("opened again while it is full").await;
-        self.machine.set_capacity(None);
+        self.give_room();
         for _ in 0..50 {
             let _ = self.rig.pool.upkeep_step().await;
             self.clock.advance(LONG);
@@ -214,17 +236,22 @@ impl Trial {
         let model: Model = self.rig.model.clone();
         let setup = setup(&self.clock, self.room + 1);
         match Rig::open_in(setup, &self.machine, self.room, model).await {
-            Ok(rig) => self.rig = rig,
+            Ok(rig) => {
+                self.rig = rig;
+                if self.tight == Tight::Limit {
+                    self.rig.pool.set_preserved_limit(Some(ByteSize(self.room)));
+                }
+            }
             Err(error) => self.check(false, &format!("{when}: {error}")),
         }
         self.compare(when).await;
     }
 
     fn check(&self, is_right: bool, what: &str) {
-        let Self { marks, room, machine, .. } = self;
+        let Self { marks, tight, room, machine, .. } = self;
         assert!(
             is_right,
-            "marks {marks:?}, {room} bytes free\n{what}\nlast steps:\n{}",
+            "marks {marks:?}, tight {tight:?}, {room} bytes free\n{what}\nlast steps:\n{}",
             machine.trace()
         );
     }
@@ -233,10 +260,15 @@ impl Trial {
 /// Tries every amount of free space up to more than enough, in steps of so many blocks.
 pub fn every_capacity(step_blocks: u64) {
     let mut tally = Tally::default();
-    for marks in [Marks::MayGo, Marks::AreHeld] {
+    for (marks, tight) in [
+        (Marks::MayGo, Tight::Shelf),
+        (Marks::AreHeld, Tight::Shelf),
+        (Marks::MayGo, Tight::Limit),
+        (Marks::AreHeld, Tight::Limit),
+    ] {
         for blocks in (0..420).step_by(usize::try_from(step_blocks).unwrap()) {
             runtime().block_on(async {
-                let trial = Trial::new(blocks * BLOCK_LEN as u64, marks).await;
+                let trial = Trial::new(blocks * BLOCK_LEN as u64, marks, tight).await;
                 trial.run(&mut tally).await;
             });
         }
@@ -249,6 +281,6 @@ pub fn every_capacity(step_blocks: u64) {
 }
 
 #[test]
-fn a_full_shelf_costs_the_oldest_marks_and_nothing_else() {
+fn a_full_store_costs_the_oldest_marks_and_nothing_else() {
     every_capacity(23);
 }

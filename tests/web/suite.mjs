@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 
 const [address, executablePath, image, pid, shots] = process.argv.slice(2);
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PAGES = ["", "volumes", "volumes/full", "views", "targets", "policies", "jobs", "audit", "users", "settings"];
+const PAGES = ["", "volumes", "volumes/full", "views", "targets", "policies", "capacity", "jobs", "audit", "users", "settings"];
 const WIDTHS = [390, 1024, 1600];
 /** The worst frame but one in twenty that still looks smooth; machines of tests are slow and have no graphics. */
 const FRAME_MS_MAX = 100;
@@ -120,6 +120,31 @@ await claim("a volume is protected, and the policy shows what there will be", as
   await button(page, "Run now").click();
   await page.getByText(/was taken|has changed/).first().waitFor();
   await page.getByRole("cell", { name: "asked for", exact: true }).waitFor();
+});
+
+await claim("a volume gets a rule to grow by, which is shown and taken away again", async (page) => {
+  await open(page, "capacity");
+  await page.getByRole("img", { name: /Volumes and views .* Free/ }).waitFor();
+  await button(page, "Let it grow: full").click();
+  await answer(page, { "From how many percent": "0" }, "Let it grow");
+  await page.getByRole("dialog").getByRole("alert").waitFor();
+  await answer(page, { "From how many percent": "85", "By how much": "1G", "Up to which size": "8G" }, "Let it grow");
+  await page.getByRole("cell", { name: "at 85 % by 1G, up to 8G" }).waitFor();
+  await button(page, "Let it grow: old").click({ force: true });
+  await page.getByText("grows below, by hand").waitFor();
+  await open(page, "");
+  await page.getByRole("link", { name: "Capacity", exact: true }).first().waitFor();
+  await page.getByText(/not enough history yet|full/).first().waitFor();
+  await open(page, "capacity");
+  await button(page, "Limit preserved blocks").click();
+  await answer(page, { Limit: "10G" }, "Limit them");
+  await page.getByText(/^10G, /).waitFor();
+  await button(page, "No limit").click();
+  await answer(page, {}, "Take the limit away");
+  await page.getByText("none: as much as there is").waitFor();
+  await button(page, "Stop: full").click();
+  await answer(page, {}, "Stop it");
+  await page.getByText("full grows by itself no more").waitFor();
 });
 
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {

@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { ask, findWho, isReachable, who } from "./api";
 import { begin } from "./live";
 import { Audit } from "./pages/audit";
+import { Capacity } from "./pages/capacity";
 import { Jobs } from "./pages/jobs";
 import { Login } from "./pages/login";
 import { Now } from "./pages/now";
@@ -26,6 +27,7 @@ const PLACES: [string, string][] = [
   ["views", "Views"],
   ["targets", "Targets"],
   ["policies", "Policies"],
+  ["capacity", "Capacity"],
   ["jobs", "Jobs"],
   ["audit", "Audit"],
   ["users", "Users"],
@@ -45,6 +47,8 @@ function Page() {
       return <Targets />;
     case "policies":
       return name ? <PolicyPage key={name} name={name} /> : <Policies />;
+    case "capacity":
+      return <Capacity />;
     case "jobs":
       return <Jobs />;
     case "audit":

@@ -53,6 +53,13 @@ export function moment(ms: number): string {
   return FULL.format(ms);
 }
 
+const DAY = new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", day: "numeric" });
+
+/** "26 Nov 2026", in the time zone of the browser. */
+export function day(ms: number): string {
+  return DAY.format(ms);
+}
+
 /** A percentage without digits; "under 1 %" where there is a little. */
 export function percent(part: number, whole: number): string {
   if (whole <= 0) return "0 %";

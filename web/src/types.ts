@@ -107,7 +107,7 @@ export interface Client {
 
 export interface Job {
   id: number;
-  kind: "scrub" | "release" | "rollback" | "promote";
+  kind: "scrub" | "release" | "rollback" | "promote" | "grow";
   of: string;
   state: "running" | "done" | "failed" | "cancelled";
   done_bytes: number;
@@ -173,4 +173,66 @@ export interface PolicyRun {
   why?: string;
   removed: string[];
   left: string[];
+}
+
+/** When something will be full; moments are milliseconds since 1970. */
+export interface Forecast {
+  outlook: "not_enough_history" | "never" | "fills" | "full";
+  bytes_per_day?: number;
+  earliest_ms?: number;
+  likely_ms?: number;
+  latest_ms?: number;
+  enough_ms?: number;
+}
+
+/** A rule by which something grows, and what came of it. */
+export interface Growth {
+  grow_at: number;
+  by: number;
+  up_to: number;
+  grown_ms?: number;
+  trouble?: string;
+}
+
+export interface VolumeCapacity {
+  name: string;
+  kind: "thin" | "adopted";
+  size: number;
+  allocated_bytes: number;
+  preserved_bytes: number;
+  preserved_bytes_per_day?: number;
+  marks: number;
+  forecast?: Forecast;
+  growth?: Growth;
+}
+
+export interface Capacity {
+  now_ms: number;
+  pool: {
+    total_bytes: number;
+    free_bytes: number;
+    base_bytes: number;
+    preserved_bytes: number;
+    journal_bytes: number;
+    reserve_bytes: number;
+    other_bytes: number;
+    forecast: Forecast;
+  };
+  preserved: {
+    used_bytes: number;
+    size_bytes: number;
+    limit?: number;
+    growth?: Growth;
+    bytes_per_day?: number;
+    forecast: Forecast;
+  };
+  volumes: VolumeCapacity[];
+}
+
+/** What was in use at a moment. */
+export interface Point {
+  at_ms: number;
+  used_bytes: number;
+  size_bytes: number;
+  preserved_bytes: number;
 }

@@ -2,6 +2,7 @@
 
 use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
 use control::audit::{AuditEntry, AuditVerdict};
+use control::capacity::told::{CapacityHistory, CapacityStatus, PreservedCapacity, VolumeCapacity};
 use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 use control::status::{
     ApplianceStatus, AttachmentStatus, ChapStatus, ExportStatus, GroupStatus, InitiatorStatus,
@@ -11,9 +12,10 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    GroupChange, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup, NewGroupMark,
-    NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page,
-    PolicyChange, Removal, Removed, Rules, Setup, TargetChange, VolumeChange,
+    GroupChange, Growth, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup,
+    NewGroupMark, NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView,
+    NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules, Setup, Span,
+    TargetChange, VolumeChange,
 };
 
 /// How a type is described.
@@ -108,6 +110,7 @@ pub(super) fn all() -> Vec<Told> {
     all.extend(targets());
     all.extend(people());
     all.extend(policies());
+    all.extend(capacity());
     all
 }
 
@@ -405,5 +408,47 @@ fn policies() -> [Told; 9] {
             "list_policy_runs",
             "What came of its last runs",
         ),
+    ]
+}
+
+fn capacity() -> [Told; 7] {
+    [
+        get::<CapacityStatus>(
+            "/capacity",
+            "capacity",
+            "What is taken, when it will be full, and what grows by itself",
+        ),
+        get::<CapacityHistory>(
+            "/capacity/history",
+            "capacity_history",
+            "What was in use where the pool lies, as far back as is asked for",
+        )
+        .asked::<Span>(),
+        change::<PreservedRule, PreservedCapacity>(
+            "/capacity/preserved",
+            "limit_preserved",
+            "Limit what preserved blocks may take, and let the limit grow by itself",
+        ),
+        remove::<Removed>(
+            "/capacity/preserved",
+            "unlimit_preserved",
+            "Let preserved blocks take as much as there is",
+        ),
+        change::<Growth, VolumeCapacity>(
+            "/capacity/volumes/{name}",
+            "set_growth",
+            "Let a thin volume grow by itself",
+        ),
+        remove::<Removed>(
+            "/capacity/volumes/{name}",
+            "remove_growth",
+            "Let a volume grow by itself no more",
+        ),
+        get::<CapacityHistory>(
+            "/capacity/volumes/{name}/history",
+            "volume_capacity_history",
+            "What was in use of a volume, as far back as is asked for",
+        )
+        .asked::<Span>(),
     ]
 }

@@ -3,6 +3,7 @@
 mod access;
 mod attachments;
 mod audit;
+mod capacity;
 mod chap;
 mod doors;
 mod events;
@@ -54,6 +55,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(access::routes())
         .merge(audit::routes())
         .merge(policies::routes())
+        .merge(capacity::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {

@@ -4,6 +4,7 @@
 mod access;
 mod attachment;
 mod audit;
+mod capacity;
 mod door;
 mod event;
 mod group;
@@ -120,6 +121,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Portal(command) => iscsi::portal(&desk, command).await,
         Command::Session(command) => door::sessions(&desk, command).await,
         Command::Policy(command) => policy::run(&desk, command).await,
+        Command::Capacity(command) => capacity::run(&desk, command).await,
         Command::Job(command) => job::run(&desk, command).await,
     };
     Ok((shown?, None))

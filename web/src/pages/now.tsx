@@ -8,8 +8,9 @@ import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Meter, Trouble } from "../parts/bits";
 import { Throughput } from "../parts/chart";
 import { adopt, newVolume, takeMark } from "../parts/deeds";
+import { whenFull } from "../parts/outlook";
 import { to } from "../router";
-import type { Client, Mark, Status, Volume } from "../types";
+import type { Capacity, Client, Mark, Status, Volume } from "../types";
 
 interface Newest {
   marks: number;
@@ -155,6 +156,7 @@ function Protection({ volumes }: { volumes: Volume[] }) {
 
 function Space({ status: { pool } }: { status: Status }) {
   const used = pool.space_total_bytes - pool.space_free_bytes;
+  const { value: capacity } = useLive<Capacity>("/capacity", 30_000);
   return (
     <section class="card" aria-labelledby="space">
       <div class="cardhead">
@@ -165,6 +167,11 @@ function Space({ status: { pool } }: { status: Status }) {
         {size(pool.space_free_bytes)} <small>free</small>
       </p>
       <Meter part={used} whole={pool.space_total_bytes} label="used" />
+      {capacity && (
+        <p>
+          <a href={to("capacity")}>Capacity</a>: {whenFull(capacity.pool.forecast, capacity.now_ms)}
+        </p>
+      )}
       <dl class="pairs">
         <dt>Preserved for marks</dt>
         <dd>{size(pool.preserved_bytes)}</dd>
