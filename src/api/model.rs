@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use base::name::Name;
 use base::size::ByteSize;
+use base::span::Span;
 use control::status::{
     AccessState, DiskRef, Grade, Initiator, MarksFullPolicy, StoreFullPolicy, SyncPolicy,
 };
@@ -81,6 +82,28 @@ pub struct MarkChange {
     /// Whether it is kept from being thinned and removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_held: Option<bool>,
+    /// For how long, where it is held from now on; without it and `hold_until`, until it is let go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_for: Option<Span>,
+    /// Until when, instead: `2027-03-01`, or `2027-03-01T02:30`, in the zone of the appliance or with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<String>,
+}
+
+/// `POST /volumes/{name}/marks/{mark}/lock`. Nobody can take it back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLock {
+    /// For how long from now.
+    pub lock_for: Span,
+}
+
+/// What must stand after the question mark of a request that looks at a removal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MarkList {
+    /// Names of marks, with commas between.
+    pub marks: String,
 }
 
 /// `POST /volumes/{name}/rollback`.

@@ -12,4 +12,5 @@ pub mod name;
 pub mod rng;
 pub mod schema;
 pub mod size;
+pub mod span;
 pub mod units;

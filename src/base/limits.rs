@@ -12,5 +12,8 @@ pub const VOLUMES_PER_GROUP_MAX: usize = 64;
 pub const ATOMIC_WRITE_LEN_MAX: usize = 128 * 1024;
 /// The largest volume: 64 TiB, a quarter of what 32-bit run lengths in the formats could say.
 pub const VOLUME_LEN_MAX: u64 = 64 << 40;
+/// Days for which a mark can be locked, or held with an end: ten years, as long as books must be kept in most places.
+/// It can be made longer when they are nearly over; a slip of the hand never costs more.
+pub const KEPT_DAYS_MAX: u32 = 3660;
 /// Depth of views of marks of views: bounds the recursion of a read.
 pub const VIEW_DEPTH_MAX: usize = 8;

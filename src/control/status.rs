@@ -15,7 +15,7 @@ pub use crate::iscsi::status::{
     ChapStatus, InitiatorStatus, LunStatus, PortalStatus, TargetStatus,
 };
 pub use crate::jobs::{JobKind, JobState, JobStatus};
-pub use store::{DiskRef, MarkRequest};
+pub use store::{DiskRef, Freed, MarkRequest, RemovalPreview};
 pub use store::{
     Grade, GroupStatus, MarkStatus, MarksFullPolicy, PoolState, PoolStatus, Proof, RollbackStatus,
     ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings,

@@ -40,6 +40,7 @@ impl Appliance {
     /// `InUse` where somebody has it open, or what the store says.
     pub async fn remove_view(&self, view: &Name, them: Sessions) -> Result<(), ControlError> {
         self.pool().view(view)?;
+        self.pool().check_may_go(view)?;
         let (_closing, mapped) = self.close_off_mapped(Scope::Whole(view.clone()), them).await?;
         self.pool().remove_view(view).await?;
         self.unmap_removed(mapped).await;

@@ -111,9 +111,11 @@ impl Appliance {
     /// Removes a volume with all its marks.
     ///
     /// # Errors
-    /// `InUse` where somebody has it open, or what the store says.
+    /// `InUse` where somebody has it open, or what the store says: `Busy` where one of its marks is locked or
+    /// viewed. Nobody is sent away then.
     pub async fn remove_volume(&self, name: &Name, them: Sessions) -> Result<(), ControlError> {
         self.pool().volume(name)?;
+        self.pool().check_may_go(name)?;
         let (_closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
         self.pool().remove_volume(name).await?;
         self.unmap_removed(mapped).await;
@@ -136,6 +138,7 @@ impl Appliance {
         if !matches!(volume.kind, store::VolumeKind::Adopted { .. }) {
             return Err(StoreError::NotAdopted(name.clone()).into());
         }
+        self.pool().check_may_go(name)?;
         let (closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
         // Its disk goes elsewhere when it has everything: nobody must write to it until then.
         self.unmap_removed(mapped).await;

@@ -1,8 +1,12 @@
 //! Times for people: stored as milliseconds since 1970, shown with their zone.
 
 use base::name::Name;
+use base::span::Span;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+
+use crate::error::ControlError;
 
 /// `2026-11-21 04:02:33 UTC`.
 pub fn utc(ms: u64) -> String {
@@ -36,6 +40,36 @@ pub fn relative(ms: u64, now_ms: u64) -> String {
     if ms > now_ms { format!("in {amount}") } else { format!("{amount} ago") }
 }
 
+/// The moment that a text names: `2027-03-01` or `2027-03-01T02:30` in this zone, or with one of its own.
+///
+/// # Errors
+/// `Invalid` where it names none, or one that is not to come.
+pub fn to_come(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, ControlError> {
+    let invalid = |why, way_out: &str| ControlError::Invalid { why, way_out: way_out.into() };
+    let read = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        zone.to_timestamp(civil).ok()
+    });
+    let Some(at) = read else {
+        let why = format!("{:?} is no moment", text.chars().take(40).collect::<String>());
+        return Err(invalid(why, "write a date such as 2027-03-01, or 2027-03-01T02:30"));
+    };
+    if at < now {
+        return Err(invalid(format!("{text} has passed"), "name a moment to come"));
+    }
+    Ok(at)
+}
+
+/// How long it is from `now_ms` to the moment that a text names in the zone of this machine.
+///
+/// # Errors
+/// As [`to_come`].
+pub fn span_until(text: &str, now_ms: u64) -> Result<Span, ControlError> {
+    let now = timestamp(now_ms);
+    let left = to_come(text, &TimeZone::system(), now)?.duration_since(now).as_millis();
+    Ok(Span::of_ms(u64::try_from(left).unwrap_or(u64::MAX)))
+}
+
 fn shown(ms: u64, zone: TimeZone) -> String {
     let is_utc = zone == TimeZone::UTC;
     let zoned = timestamp(ms).to_zoned(zone);
@@ -59,6 +93,19 @@ mod tests {
     fn times_are_shown_with_their_zone() {
         assert_eq!(utc(MS), "2026-11-21 04:02:33 UTC");
         assert_eq!(shown(MS, TimeZone::fixed(jiff::tz::offset(-5))), "2026-11-20 23:02:33 -05:00");
+    }
+
+    #[test]
+    fn a_moment_to_come_is_read_and_how_long_it_is_until_then() {
+        let span = |text: &str| span_until(text, MS).map(|span| span.to_string());
+        assert_eq!(span("2026-11-21T05:02:33Z").unwrap(), "1h");
+        assert_eq!(span("2026-11-21T05:02:33+01:00").unwrap(), "1s", "no less than that");
+        for (text, says) in [("soon", "no moment"), ("2026-11-20", "has passed")] {
+            assert!(span(text).unwrap_err().to_string().contains(says), "{text}");
+        }
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let at = to_come("2027-03-01T02:30", &berlin, timestamp(MS)).unwrap();
+        assert_eq!(at, "2027-03-01T01:30:00Z".parse().unwrap());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum StoreError {
     NameTaken(String),
     /// The volume holds 256 marks and none may go.
     #[error(
-        "{volume} holds {max} marks, which is the most; remove one, or let its policy thin marks that are not held"
+        "{volume} holds {max} marks, which is the most; remove one, or let its policy thin marks that are neither held nor locked"
     )]
     MarksFull {
         /// The volume.
@@ -51,6 +51,14 @@ pub enum StoreError {
         mark: MarkRef,
         /// Who needs it and what to do.
         by: String,
+    },
+    /// A lock would end earlier than the one that is there.
+    #[error("the mark {mark} is locked for another {left}; a lock can only be made longer")]
+    LockedLonger {
+        /// The mark.
+        mark: MarkRef,
+        /// What is left of its lock, in words.
+        left: String,
     },
     /// The volume is doing something that excludes this.
     #[error("{what} is busy: {why}")]
@@ -152,6 +160,7 @@ impl StoreError {
             Self::NameTaken(_)
             | Self::MarksFull { .. }
             | Self::MarkInUse { .. }
+            | Self::LockedLonger { .. }
             | Self::Busy { .. }
             | Self::PoolExists
             | Self::Limit(_)

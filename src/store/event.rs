@@ -9,6 +9,7 @@ use base::limits::VOLUME_LEN_MAX;
 use base::name::Name;
 use base::units::SECTOR_LEN;
 
+use crate::kept::Kept;
 use crate::notes::{NOTE_LEN_MAX, NoteKind};
 use crate::status::{Grade, MarksFullPolicy, Proof, StoreFullPolicy, SyncPolicy};
 
@@ -43,8 +44,8 @@ pub struct MarkEntry {
     pub grade: Grade,
     /// Whether a view of it was checked.
     pub proof: Proof,
-    /// Whether it is kept from being thinned.
-    pub is_held: bool,
+    /// What keeps it, beside views.
+    pub kept: Kept,
     /// What the marks taken together with it share.
     pub group: Option<Id>,
 }
@@ -109,7 +110,7 @@ pub enum Event {
         /// The mark's sequence.
         sequence: u64,
     },
-    /// A mark's name or hold changed.
+    /// A mark's name, hold or lock changed.
     MarkChanged {
         /// The volume.
         volume: u32,
@@ -164,6 +165,11 @@ pub enum Event {
         kind: NoteKind,
         /// The note; `None` forgets it.
         bytes: Option<Vec<u8>>,
+    },
+    /// The pool has lived so long, by which holds and locks end.
+    Lived {
+        /// Milliseconds.
+        ms: u64,
     },
     /// Sequences and numbers up to these were used (in checkpoints only).
     Counters {
@@ -242,6 +248,9 @@ impl Event {
                 let bytes = bytes.as_deref().unwrap_or_default();
                 w.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX)).bytes(bytes);
             }
+            Self::Lived { ms } => {
+                w.u8(16).u64(*ms);
+            }
         }
         w.into_bytes()
     }
@@ -300,6 +309,7 @@ impl Event {
                 Self::Counters { next_number, next_sequences: pairs? }
             }
             15 => Self::NoteKept { volume: number(r)?, kind: note_kind(r)?, bytes: note(r)? },
+            16 => Self::Lived { ms: r.counter()? },
             kind => return Err(CodecError::Invalid { field: "event kind", value: kind.into() }),
         })
     }
@@ -389,9 +399,10 @@ fn decode_policies(r: &mut Reader<'_>) -> Result<Policies, CodecError> {
 
 fn encode_mark(w: &mut Writer, mark: &MarkEntry) {
     w.u128(mark.id.0).text(mark.name.as_str()).u64(mark.taken_ms).u64(mark.sectors);
-    w.u8(mark.grade as u8).u8(mark.proof as u8).u8(u8::from(mark.is_held));
+    w.u8(mark.grade as u8).u8(mark.proof as u8).u8(mark.kept.flags());
     // Room for application metadata and origin, which come with the agent and with replication.
     w.u128(mark.group.map_or(0, |group| group.0)).reserved(16);
+    mark.kept.encode_ends(w);
 }
 
 fn decode_mark(r: &mut Reader<'_>) -> Result<MarkEntry, CodecError> {
@@ -410,12 +421,9 @@ fn decode_mark(r: &mut Reader<'_>) -> Result<MarkEntry, CodecError> {
         2 => Proof::Failed,
         other => return Err(invalid("proof", other)),
     };
-    let is_held = match r.u8()? {
-        0 => false,
-        1 => true,
-        other => return Err(invalid("hold", other)),
-    };
+    let flags = r.u8()?;
     let group = Some(Id(r.u128()?)).filter(|id| id.0 != 0);
     r.reserved(16)?;
-    Ok(MarkEntry { id, name, taken_ms, sectors, grade, proof, is_held, group })
+    let kept = Kept::decode(flags, r)?;
+    Ok(MarkEntry { id, name, taken_ms, sectors, grade, proof, kept, group })
 }

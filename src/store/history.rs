@@ -197,6 +197,32 @@ impl History {
         Ok((entries, part.next))
     }
 
+    /// The entries under these sequences from block `from` on, in order: about `limit` of them, and where to go on.
+    ///
+    /// # Errors
+    /// What the disks say.
+    pub async fn entries_under(
+        &self,
+        from: u64,
+        sequences: Range<u64>,
+        limit: usize,
+    ) -> Result<(Vec<(Key, Place)>, Option<u64>), StoreError> {
+        let part = self.whole()?.map.scan_all(from, sequences, limit).await?;
+        let hits = part.hits.into_iter();
+        Ok((hits.map(|hit| (Key::new(hit.block, hit.sequence), hit.place)).collect(), part.next))
+    }
+
+    /// Bytes at most of old blocks that lie under any of these sequences.
+    pub fn preserved_bytes_in(&self, sequences: &[Range<u64>]) -> u64 {
+        self.0.as_ref().map_or(0, |whole| whole.preserved.preserved_bytes_in(sequences))
+    }
+
+    /// Bytes at most of old blocks of which each of these marks, all that there are, is the last to need them.
+    pub fn preserved_bytes_by_mark(&self, marks: &[u64]) -> Vec<u64> {
+        let nothing = |_: &Lost| vec![0; marks.len()];
+        self.0.as_ref().map_or_else(nothing, |w| w.preserved.preserved_bytes_by_mark(marks))
+    }
+
     /// The blocks behind entries.
     ///
     /// # Errors

@@ -24,12 +24,14 @@ mod epoch_map;
 mod error;
 mod event;
 mod flush;
+mod freed;
 pub mod fuzzing;
 mod gone;
 mod history;
 mod image;
 mod inspect;
 mod journal;
+mod kept;
 mod layout;
 mod limit;
 mod live_disk;
@@ -63,7 +65,8 @@ pub use options::{Compression, PoolOptions, World};
 pub use pool::Pool;
 pub use scrub::Progress;
 pub use status::{
-    ChangedExtent, CopyProgress, DiskRef, Grade, GroupStatus, MarkRequest, MarkStatus,
-    MarksFullPolicy, PoolState, PoolStatus, Proof, RollbackStatus, ScrubFinding, ScrubReport,
-    StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings, VolumeState, VolumeStatus,
+    ChangedExtent, CopyProgress, DiskRef, Freed, Grade, GroupStatus, MarkRequest, MarkStatus,
+    MarksFullPolicy, PoolState, PoolStatus, Proof, RemovalPreview, RollbackStatus, ScrubFinding,
+    ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings, VolumeState,
+    VolumeStatus,
 };

@@ -10,11 +10,14 @@ use base::id::Id;
 use base::limits::{MARKS_PER_VOLUME_MAX, VOLUMES_PER_GROUP_MAX};
 use base::name::{MarkRef, Name};
 use base::size::ByteSize;
+use base::span::Span;
 use base::units::SECTOR_LEN;
 use tokio::sync::oneshot;
 
 use crate::error::StoreError;
 use crate::event::{Event, MarkEntry};
+use crate::freed::frees_most;
+use crate::kept::Kept;
 use crate::pool::{Core, Pool, Waiter};
 use crate::registry::{Registry, VolumeEntry};
 use crate::status::{
@@ -31,6 +34,30 @@ impl Pool {
         &self,
         volumes: &[Name],
         request: MarkRequest,
+    ) -> Result<Vec<MarkStatus>, StoreError> {
+        self.take_mark_kept(volumes, request, None).await
+    }
+
+    /// The same, and each mark is locked for so long from the instant at which it is taken.
+    ///
+    /// # Errors
+    /// As [`Pool::take_mark`]; `Limit` where the time is longer than can be asked for.
+    pub async fn take_locked_mark(
+        &self,
+        volumes: &[Name],
+        request: MarkRequest,
+        lock: Span,
+    ) -> Result<Vec<MarkStatus>, StoreError> {
+        self.end_of(lock)?;
+        self.commit_lived().await?;
+        self.take_mark_kept(volumes, request, Some(lock)).await
+    }
+
+    async fn take_mark_kept(
+        &self,
+        volumes: &[Name],
+        request: MarkRequest,
+        lock: Option<Span>,
     ) -> Result<Vec<MarkStatus>, StoreError> {
         let _admin = self.admin.lock().await;
         let distinct: BTreeSet<&Name> = volumes.iter().collect();
@@ -49,6 +76,7 @@ impl Pool {
         // The guard must not live across the await, not even moved away: the future is sent around.
         let taken: Vec<(u32, u64)> = {
             let core = self.lock();
+            let locked_until = lock.map(|span| self.end_of(span)).transpose()?;
             let mut marks = Vec::new();
             for name in distinct {
                 let entry = core.registry.named(name)?;
@@ -63,7 +91,7 @@ impl Pool {
                     sectors: entry.sectors,
                     grade: request.grade,
                     proof: Proof::default(),
-                    is_held: false,
+                    kept: Kept::locked(locked_until),
                     group,
                 };
                 marks.push((entry.number, entry.next_sequence, mark));
@@ -73,13 +101,14 @@ impl Pool {
             taken
         };
         receiver.await.unwrap_or(Err(disk::DiskError::Closed))?;
-        let core = self.lock();
-        Ok(taken
-            .into_iter()
-            .filter_map(|(volume, sequence)| {
-                mark_status(&core.registry, core.registry.get(volume)?, sequence)
-            })
-            .collect())
+        let core = self.lock_now();
+        let mut statuses = Vec::new();
+        for (volume, sequence) in taken {
+            if let Some(entry) = core.registry.get(volume) {
+                statuses.extend(self.mark_statuses(&core, entry, Some(sequence)));
+            }
+        }
+        Ok(statuses)
     }
 
     /// The marks of a volume or view, oldest first.
@@ -87,10 +116,9 @@ impl Pool {
     /// # Errors
     /// `UnknownVolume`.
     pub fn marks(&self, volume: &Name) -> Result<Vec<MarkStatus>, StoreError> {
-        let core = self.lock();
+        let core = self.lock_now();
         let entry = core.registry.named(volume)?;
-        let sequences = entry.marks.keys();
-        Ok(sequences.filter_map(|s| mark_status(&core.registry, entry, *s)).collect())
+        Ok(self.mark_statuses(&core, entry, None))
     }
 
     /// One mark.
@@ -98,21 +126,21 @@ impl Pool {
     /// # Errors
     /// `UnknownVolume`, `UnknownMark`.
     pub fn mark(&self, mark: &MarkRef) -> Result<MarkStatus, StoreError> {
-        let core = self.lock();
+        let core = self.lock_now();
         let (entry, sequence) = core.registry.mark(mark)?;
-        mark_status(&core.registry, entry, sequence)
-            .ok_or_else(|| StoreError::UnknownMark(mark.clone()))
+        let found = self.mark_statuses(&core, entry, Some(sequence)).pop();
+        found.ok_or_else(|| StoreError::UnknownMark(mark.clone()))
     }
 
     /// Removes a mark, wherever in the chain it is; no other mark changes. Its space comes back in the
     /// background.
     ///
     /// # Errors
-    /// `UnknownVolume`, `UnknownMark`; `MarkInUse` where it is held, viewed or rolled back to.
+    /// `UnknownVolume`, `UnknownMark`; `MarkInUse` where it is held, locked, viewed or rolled back to.
     pub async fn remove_mark(&self, mark: &MarkRef) -> Result<(), StoreError> {
         let _admin = self.admin.lock().await;
         let (volume, sequence) = {
-            let core = self.lock();
+            let core = self.lock_now();
             let (entry, sequence) = core.registry.mark(mark)?;
             if let Some(by) = obstacle(&core.registry, entry, sequence) {
                 return Err(StoreError::MarkInUse { mark: mark.clone(), by });
@@ -136,22 +164,6 @@ impl Pool {
         })
         .await?;
         self.mark(&MarkRef { volume: mark.volume.clone(), mark: to.clone() })
-    }
-
-    /// Keeps a mark from being thinned or removed.
-    ///
-    /// # Errors
-    /// `UnknownVolume`, `UnknownMark`.
-    pub async fn hold_mark(&self, mark: &MarkRef) -> Result<MarkStatus, StoreError> {
-        self.set_hold(mark, true).await
-    }
-
-    /// Lets a held mark go again.
-    ///
-    /// # Errors
-    /// `UnknownVolume`, `UnknownMark`.
-    pub async fn release_mark(&self, mark: &MarkRef) -> Result<MarkStatus, StoreError> {
-        self.set_hold(mark, false).await
     }
 
     /// Names a set of volumes, so that they can be marked together.
@@ -237,16 +249,7 @@ impl Pool {
         Ok(self.live_disk(number))
     }
 
-    async fn set_hold(&self, mark: &MarkRef, is_held: bool) -> Result<MarkStatus, StoreError> {
-        self.change_mark(mark, |_, changed| {
-            changed.is_held = is_held;
-            Ok(())
-        })
-        .await?;
-        self.mark(mark)
-    }
-
-    async fn change_mark(
+    pub(crate) async fn change_mark(
         &self,
         mark: &MarkRef,
         change: impl FnOnce(&VolumeEntry, &mut MarkEntry) -> Result<(), StoreError>,
@@ -260,6 +263,46 @@ impl Pool {
             Event::MarkChanged { volume: entry.number, sequence, mark: changed }
         };
         self.commit(event, |_| ()).await
+    }
+
+    /// What there is to say of the marks of a volume, oldest first, or of one of them.
+    fn mark_statuses(
+        &self,
+        core: &Core,
+        entry: &VolumeEntry,
+        only: Option<u64>,
+    ) -> Vec<MarkStatus> {
+        let (registry, lived_ms) = (&core.registry, core.registry.lived_ms());
+        let wall_ms = self.world.clock.wall_ms();
+        // To the second: between two questions it would be another millisecond each time.
+        let on_the_wall = |end: u64| {
+            wall_ms.saturating_add(end.saturating_sub(lived_ms)).saturating_add(500) / 1000 * 1000
+        };
+        let is_asked = |sequence: u64| only.is_none_or(|only| only == sequence);
+        let frees = frees_most(core, entry);
+        let marks = entry.marks.iter().zip(frees).filter(|((sequence, _), _)| is_asked(**sequence));
+        let status = |((sequence, mark), frees_most_bytes): ((&u64, &MarkEntry), u64)| {
+            let is_held = mark.kept.is_held_at(lived_ms);
+            let locked_until = mark.kept.locked_until.filter(|end| *end > lived_ms);
+            MarkStatus {
+                volume: entry.name.clone(),
+                name: mark.name.clone(),
+                id: mark.id,
+                sequence: *sequence,
+                taken_ms: mark.taken_ms,
+                size: ByteSize(mark.sectors * SECTOR_LEN as u64),
+                grade: mark.grade,
+                proof: mark.proof,
+                is_held,
+                held_until_ms: mark.kept.held_until.filter(|_| is_held).map(on_the_wall),
+                is_locked: locked_until.is_some(),
+                locked_until_ms: locked_until.map(on_the_wall),
+                frees_most_bytes,
+                views: registry.views_of(entry.number, *sequence).map(|v| v.name.clone()).collect(),
+                group: mark.group,
+            }
+        };
+        marks.map(status).collect()
     }
 
     /// Commits that a mark is gone and has its space looked for.
@@ -276,7 +319,7 @@ impl Pool {
     pub(crate) async fn make_room_for_a_mark(&self, name: &Name) -> Result<(), StoreError> {
         loop {
             let (volume, oldest) = {
-                let core = self.lock();
+                let core = self.lock_now();
                 let entry = core.registry.named(name)?;
                 if entry.marks.len() < MARKS_PER_VOLUME_MAX {
                     return Ok(());
@@ -300,9 +343,16 @@ pub(crate) fn oldest_that_may_go(registry: &Registry, entry: &VolumeEntry) -> Op
     entry.marks.keys().copied().find(|sequence| obstacle(registry, entry, *sequence).is_none())
 }
 
-/// What keeps a mark from going.
-fn obstacle(registry: &Registry, entry: &VolumeEntry, sequence: u64) -> Option<String> {
-    if entry.marks.get(&sequence)?.is_held {
+/// What keeps a mark from going, at the moment that the registry was told last.
+pub(crate) fn obstacle(registry: &Registry, entry: &VolumeEntry, sequence: u64) -> Option<String> {
+    let kept = entry.marks.get(&sequence)?.kept;
+    if let Some(left) = kept.lock_left_at(registry.lived_ms()) {
+        let left = Span::left(left);
+        return Some(format!(
+            "it is locked for another {left}; it can go after that, and nobody can unlock it before"
+        ));
+    }
+    if kept.is_held_at(registry.lived_ms()) {
         return Some("it is held; `mark release` lets it go".to_owned());
     }
     if let Some(view) = registry.views_of(entry.number, sequence).next() {
@@ -323,21 +373,4 @@ pub(crate) fn check_markable(core: &Core, entry: &VolumeEntry) -> Result<(), Sto
         Some(VolumeState::FailStop { reason }) => Err(StoreError::Poisoned(reason.as_str().into())),
         _ => Ok(()),
     }
-}
-
-fn mark_status(registry: &Registry, entry: &VolumeEntry, sequence: u64) -> Option<MarkStatus> {
-    let mark = entry.marks.get(&sequence)?;
-    Some(MarkStatus {
-        volume: entry.name.clone(),
-        name: mark.name.clone(),
-        id: mark.id,
-        sequence,
-        taken_ms: mark.taken_ms,
-        size: ByteSize(mark.sectors * SECTOR_LEN as u64),
-        grade: mark.grade,
-        proof: mark.proof,
-        is_held: mark.is_held,
-        views: registry.views_of(entry.number, sequence).map(|view| view.name.clone()).collect(),
-        group: mark.group,
-    })
 }

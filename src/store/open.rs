@@ -26,6 +26,7 @@ use crate::flush::FlushState;
 use crate::gone::GoneDisk;
 use crate::history::HistorySetup;
 use crate::journal::ring::Ring;
+use crate::kept::Lived;
 use crate::limit::PreservedLimit;
 use crate::options::{PoolOptions, World};
 use crate::payloads::Payloads;
@@ -152,7 +153,9 @@ impl Pool {
         };
         opener.open_volumes(&mut core, replayed, &checkpoint).await?;
         opener.remove_orphans(&core, &journal).await?;
+        let lived = Lived { before_ms: core.registry.lived_ms(), opened: world.clock.monotonic() };
         let pool = Arc::new_cyclic(|myself| Self {
+            lived,
             shelf: Arc::clone(&shelf),
             options,
             world,
@@ -264,6 +267,7 @@ fn core_of(replayed: &Replayed, superblock: &Superblock, checkpoint: &Checkpoint
         is_closed: false,
         warnings: BTreeMap::new(),
         unstable_bases: BTreeMap::new(),
+        lived_noted_ms: replayed.registry.lived_ms(),
         space_free: u64::MAX,
         preserved: PreservedLimit::default(),
     }

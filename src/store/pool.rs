@@ -24,6 +24,7 @@ use crate::error::StoreError;
 use crate::flush::FlushState;
 use crate::history::History;
 use crate::journal::ring::Ring;
+use crate::kept::Lived;
 use crate::limit::PreservedLimit;
 use crate::options::{PoolOptions, World};
 use crate::payloads::Payloads;
@@ -39,6 +40,7 @@ pub struct Pool {
     pub(crate) superblock: Superblock,
     pub(crate) journal: AnyDisk,
     pub(crate) page_cache: Arc<PageCache>,
+    pub(crate) lived: Lived,
     pub(crate) core: Mutex<Core>,
     /// Wakes the background task: there is something to apply, to trim or to reclaim.
     pub(crate) work: Notify,
@@ -103,6 +105,8 @@ pub(crate) struct Core {
     /// The bases, by volume, in which berths were written that the journal tells of since they were last made
     /// stable. Those of a volume that is gone are still here: frames before its removal tell of it.
     pub unstable_bases: BTreeMap<u32, AnyDisk>,
+    /// The pool's own time when it was last made stable, or is about to be, in milliseconds.
+    pub lived_noted_ms: u64,
     /// Bytes free on the shelf when last looked at.
     pub space_free: u64,
     /// What preserved blocks may take, and take.

@@ -88,6 +88,8 @@ pub struct Registry {
     names: BTreeMap<Name, u32>,
     groups: BTreeMap<Name, Vec<u32>>,
     next_number: u32,
+    /// How long the pool has lived, in milliseconds.
+    lived_ms: u64,
 }
 
 impl Registry {
@@ -145,6 +147,7 @@ impl Registry {
                     }
                 }
             }
+            Event::Lived { ms } => self.note_lived(*ms),
             Event::Grown { volume, .. }
             | Event::PoliciesSet { volume, .. }
             | Event::MarkRemoved { volume, .. }
@@ -202,6 +205,10 @@ impl Registry {
         for (name, volumes) in &self.groups {
             events.push(Event::GroupSet { name: name.clone(), volumes: volumes.clone() });
         }
+        // Only where there is something to say: so a pool whose time never passed looks as it always did.
+        if self.lived_ms > 0 {
+            events.push(Event::Lived { ms: self.lived_ms });
+        }
         events.push(Event::Counters {
             next_number: self.next_number,
             next_sequences: self.volumes.values().map(|v| (v.number, v.next_sequence)).collect(),
@@ -212,6 +219,22 @@ impl Registry {
     /// The volume or view with this identity.
     pub fn of_id(&self, id: Id) -> Option<&VolumeEntry> {
         self.volumes.values().find(|entry| entry.id == id)
+    }
+
+    /// How long the pool has lived, in milliseconds, as far as it was noted.
+    pub fn lived_ms(&self) -> u64 {
+        self.lived_ms
+    }
+
+    /// Notes how long the pool has lived. It never goes back.
+    pub fn note_lived(&mut self, ms: u64) {
+        self.lived_ms = self.lived_ms.max(ms);
+    }
+
+    /// Whether there is a hold or a lock that has not ended yet and will.
+    pub fn is_waiting_for_an_end(&self) -> bool {
+        let mut marks = self.volumes.values().flat_map(|entry| entry.marks.values());
+        marks.any(|mark| mark.kept.is_to_end_after(self.lived_ms))
     }
 
     /// The number of the next volume.
@@ -314,6 +337,7 @@ fn apply_to(entry: &mut VolumeEntry, event: &Event) {
         | Event::Marked { .. }
         | Event::GroupSet { .. }
         | Event::GroupRemoved { .. }
+        | Event::Lived { .. }
         | Event::Counters { .. } => {}
     }
 }

@@ -17,6 +17,7 @@ use crate::dirty::Epochs;
 use crate::error::StoreError;
 use crate::event::{Event, MarkEntry};
 use crate::image::Point;
+use crate::kept::Kept;
 use crate::live_disk::sums_of;
 use crate::pool::{Pool, Waiter};
 use crate::status::{Grade, Proof, RollbackStatus};
@@ -83,7 +84,7 @@ impl Pool {
             sectors: entry.sectors,
             grade: Grade::Crash,
             proof: Proof::Unverified,
-            is_held: false,
+            kept: Kept::default(),
             group: None,
         };
         let event = Event::RolledBack { volume, to: sequence, safety, mark };

@@ -12,6 +12,7 @@ use base::size::ByteSize;
 
 use crate::error::StoreError;
 use crate::event::Event;
+use crate::kept::what_keeps_all;
 use crate::marks::oldest_that_may_go;
 use crate::pool::{Pool, Upkeep, Waiter};
 use crate::status::{StoreFullPolicy, VolumeState};
@@ -54,7 +55,7 @@ impl Pool {
 
     /// Puts the removal into the order. Apart from the waiting, because the guard must not live across it.
     fn begin_drop_oldest(&self, number: u32, waiter: Waiter) -> Result<bool, StoreError> {
-        let core = self.lock();
+        let core = self.lock_now();
         let Some(entry) = core.registry.get(number) else { return Ok(false) };
         if entry.policies.when_store_full == StoreFullPolicy::ProtectMarks {
             return Ok(false);
@@ -79,16 +80,15 @@ impl Pool {
     /// use the reserve. True where that is so.
     fn stall(&self, number: u32) -> bool {
         let now = self.world.clock.monotonic();
-        let mut core = self.lock();
-        let Some(name) = core.registry.get(number).map(|entry| entry.name.clone()) else {
-            return false;
-        };
+        let mut core = self.lock_now();
+        let Some(entry) = core.registry.get(number) else { return false };
+        let (name, kept) = (entry.name.clone(), what_keeps_all(&core.registry, entry));
         let way_out = core.preserved.way_out();
         let Some(live) = core.volumes.get_mut(&number) else { return false };
         let since = *live.stalled_since.get_or_insert(now);
         if now.saturating_sub(since) < STALL_MAX {
             let text = format!(
-                "{name} stalls: there is no room to preserve old blocks, and no mark may go; {way_out}, or release a hold"
+                "{name} stalls: there is no room to preserve old blocks, and no mark may go{kept}; {way_out}, or release a hold"
             );
             core.warnings.insert(format!("stall {name}"), text);
             return false;
@@ -96,7 +96,7 @@ impl Pool {
         if live.state == VolumeState::Ready {
             tracing::error!(volume = %name, "no room to preserve old blocks: the volume is read-only");
             let reason = format!(
-                "there is no room to preserve old blocks, and no mark may go; {way_out}, release a hold or remove a mark, and it takes writes again"
+                "there is no room to preserve old blocks, and no mark may go{kept}; {way_out}, release a hold or remove a mark, and it takes writes again"
             );
             live.state = VolumeState::ReadOnly { reason };
         }

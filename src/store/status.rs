@@ -311,12 +311,40 @@ pub struct MarkStatus {
     pub grade: Grade,
     /// Whether a view of it was checked.
     pub proof: Proof,
-    /// Whether it is kept from being thinned.
+    /// Whether a hold keeps it from being thinned and removed.
     pub is_held: bool,
+    /// When the hold ends by itself, milliseconds since 1970: by the clock on the wall as it is now, if the daemon
+    /// runs until then. It ends never earlier than what was asked for, whatever that clock says.
+    pub held_until_ms: Option<u64>,
+    /// Whether a lock keeps it, which nobody can take back.
+    pub is_locked: bool,
+    /// When the lock ends, told in the same way.
+    pub locked_until_ms: Option<u64>,
+    /// Bytes that its removal gives back at most; a preview of the removal tells exactly.
+    pub frees_most_bytes: u64,
     /// The views of it.
     pub views: Vec<Name>,
     /// What the marks taken together with it share.
     pub group: Option<Id>,
+}
+
+/// Bytes that come back, as far as that is known; exactly, where both are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Freed {
+    /// At least so many.
+    pub least_bytes: u64,
+    /// At most so many.
+    pub most_bytes: u64,
+}
+
+/// What the removal of marks would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RemovalPreview {
+    /// What it would give back of the preserved blocks, by those of them that may go.
+    #[serde(flatten)]
+    pub freed: Freed,
+    /// What keeps the others, each with the way out.
+    pub obstacles: Vec<String>,
 }
 
 /// A view.

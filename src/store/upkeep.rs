@@ -44,6 +44,7 @@ impl Pool {
         let mut seen = 0;
         loop {
             let _ = tokio::time::timeout(QUIET, self.work.notified()).await;
+            self.note_lived().await;
             let (head, is_urgent, is_closed) = {
                 let core = self.lock();
                 let is_urgent =
@@ -203,10 +204,11 @@ impl Pool {
             let last_event = self.lock().last_event_frame;
             let (mut parts, allowed) = self.checkpoint_histories().await?;
             let first_frame = self.first_frame_to_keep().await?;
-            let core = self.lock();
+            let mut core = self.lock_now();
             // An event in between, the removal of a mark say, may not be in what was collected.
             if core.last_event_frame == last_event && last_event <= core.durable {
                 let generation = upkeep.generation + 1;
+                core.lived_noted_ms = core.registry.lived_ms();
                 break (self.draft(&core, &mut parts, first_frame, generation), allowed);
             }
         };

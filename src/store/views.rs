@@ -14,6 +14,7 @@ use crate::dirty::Epochs;
 use crate::error::StoreError;
 use crate::event::{Event, Kind};
 use crate::image::Point;
+use crate::kept::check_may_leave;
 use crate::open::Names;
 use crate::pool::{Core, Pool};
 use crate::registry::VolumeEntry;
@@ -52,19 +53,13 @@ impl Pool {
     /// Removes a view; its own writes are lost, the mark stays.
     ///
     /// # Errors
-    /// `UnknownView`; `Busy` where it has marks with views of their own.
+    /// `UnknownView`; `Busy` where it has marks with views of their own, or locked ones.
     pub async fn remove_view(&self, view: &Name) -> Result<(), StoreError> {
         let admin = self.admin.lock().await;
         let number = {
-            let core = self.lock();
+            let core = self.lock_now();
             let entry = named_view(&core, view)?;
-            let mut above =
-                entry.marks.keys().flat_map(|mark| core.registry.views_of(entry.number, *mark));
-            if let Some(other) = above.next() {
-                let why =
-                    format!("the view {} shows one of its marks; remove it first", other.name);
-                return Err(StoreError::Busy { what: view.to_string(), why });
-            }
+            check_may_leave(&core.registry, entry)?;
             entry.number
         };
         let disks = self.forget_volume(number).await?;

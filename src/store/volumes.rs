@@ -16,6 +16,7 @@ use crate::checkpoint::VolumePart;
 use crate::checksum_table::sectors_for;
 use crate::error::StoreError;
 use crate::event::{Event, Kind, Policies};
+use crate::kept::check_may_leave;
 use crate::live_disk::LiveDisk;
 use crate::open::{Names, Opener};
 use crate::pool::{Core, Live, Pool, Waiter};
@@ -73,16 +74,16 @@ impl Pool {
     /// current contents. Its marks go. Gives back where it lies.
     ///
     /// # Errors
-    /// `UnknownVolume`, `NotAdopted`, `Busy` where marks have views; what the disks say.
+    /// `UnknownVolume`, `NotAdopted`, `Busy` where marks have views or are locked; what the disks say.
     pub async fn release_volume(&self, name: &Name) -> Result<PathBuf, StoreError> {
         let admin = self.admin.lock().await;
         let (number, path) = {
-            let core = self.lock();
+            let core = self.lock_now();
             let entry = core.registry.named(name)?;
             let Kind::Adopted(path) = &entry.kind else {
                 return Err(StoreError::NotAdopted(name.clone()));
             };
-            check_may_leave(&core, entry)?;
+            check_may_leave(&core.registry, entry)?;
             if let Some(VolumeState::FailStop { reason }) =
                 core.volumes.get(&entry.number).map(|live| &live.state)
             {
@@ -108,16 +109,16 @@ impl Pool {
     /// Removes a volume with all its marks. An adopted disk is only let go of, with what was applied.
     ///
     /// # Errors
-    /// `UnknownVolume`; `Busy` where marks have views.
+    /// `UnknownVolume`; `Busy` where marks have views or are locked.
     pub async fn remove_volume(&self, name: &Name) -> Result<(), StoreError> {
         let admin = self.admin.lock().await;
         let number = {
-            let core = self.lock();
+            let core = self.lock_now();
             let entry = core.registry.named(name)?;
             if entry.is_view() {
                 return Err(StoreError::UnknownVolume(name.clone()));
             }
-            check_may_leave(&core, entry)?;
+            check_may_leave(&core.registry, entry)?;
             entry.number
         };
         let disks = self.forget_volume(number).await?;
@@ -375,18 +376,6 @@ impl Pool {
     pub(crate) fn live_disk(&self, number: u32) -> AnyDisk {
         Arc::new(LiveDisk { pool: self.shared(), number })
     }
-}
-
-/// # Errors
-/// `Busy` where a view still shows one of its marks.
-fn check_may_leave(core: &Core, entry: &VolumeEntry) -> Result<(), StoreError> {
-    let mut views = entry.marks.keys().flat_map(|mark| core.registry.views_of(entry.number, *mark));
-    if let Some(view) = views.next() {
-        let why =
-            format!("the view {} shows one of its marks; remove or promote it first", view.name);
-        return Err(StoreError::Busy { what: entry.name.to_string(), why });
-    }
-    Ok(())
 }
 
 fn volume_status(core: &Core, entry: &VolumeEntry) -> VolumeStatus {

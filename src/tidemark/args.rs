@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use base::name::{MarkRef, Name};
 use base::size::ByteSize;
+use base::span::Span;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use control::status::{DiskRef, Grade, MarksFullPolicy, StoreFullPolicy, SyncPolicy};
 
@@ -253,11 +254,28 @@ pub enum MarkCommand {
         /// End the sessions that have them open
         #[arg(long)]
         force: bool,
+        /// Remove nothing; show how much space that would give back, and what keeps them from going
+        #[arg(long, conflicts_with = "force")]
+        dry_run: bool,
     },
-    /// Keep a mark from being thinned and removed
+    /// Keep a mark from being thinned and removed, until it is released or for some time
     Hold {
         /// The mark, as VOLUME@MARK
         mark: MarkRef,
+        /// For how long, such as 90s, 12h, 30d, 4w or 1y
+        #[arg(long = "for", value_name = "SPAN", conflicts_with = "until")]
+        span: Option<Span>,
+        /// Until when, as 2027-03-01 or 2027-03-01T02:30
+        #[arg(long, value_name = "MOMENT")]
+        until: Option<String>,
+    },
+    /// Lock a mark for some time: nobody can remove it before, nor take the lock back
+    Lock {
+        /// The mark, as VOLUME@MARK
+        mark: MarkRef,
+        /// For how long from now, such as 12h, 30d, 4w or 1y
+        #[arg(long = "for", value_name = "SPAN")]
+        span: Span,
     },
     /// Let a held mark go again
     Release {

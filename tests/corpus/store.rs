@@ -78,7 +78,7 @@ async fn fill(pool: &Arc<Pool>) {
     disk.flush().await.unwrap();
     pool.create_group(&name("g"), &[name("a"), name("b")]).await.unwrap();
     pool.create_view(&name("v"), &"a@m1".parse().unwrap()).await.unwrap();
-    pool.hold_mark(&"a@m0".parse().unwrap()).await.unwrap();
+    pool.hold_mark(&"a@m0".parse().unwrap(), None).await.unwrap();
     pool.rollback(&"a@m0".parse().unwrap()).await.unwrap();
     pool.remove_mark(&"b@m1".parse().unwrap()).await.unwrap();
 }

@@ -100,7 +100,7 @@ fn the_mark_after_the_last_is_refused_or_thins_the_oldest_that_may_go() {
         assert!(matches!(refused, Err(StoreError::MarksFull { .. })), "{refused:?}");
         assert_eq!(difference(&rig, &rig.model).await, None, "after the refusal");
         // The two oldest are needed: one is held, one has a view.
-        rig.pool.hold_mark(&reference(&name("m0"))).await.unwrap();
+        rig.pool.hold_mark(&reference(&name("m0")), None).await.unwrap();
         let view = Op::View { view: name("v"), volume: volume.clone(), mark: name("m1") };
         assert_eq!(rig.apply(&view).await, Outcome::Stable);
         let thin = Some(MarksFullPolicy::Thin);

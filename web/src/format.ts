@@ -60,6 +60,11 @@ export function day(ms: number): string {
   return DAY.format(ms);
 }
 
+/** How much comes back: "2G", or "1G to 3G" where that is not known exactly. */
+export function freed({ least_bytes, most_bytes }: { least_bytes: number; most_bytes: number }): string {
+  return least_bytes === most_bytes ? size(least_bytes) : `${size(least_bytes)} to ${size(most_bytes)}`;
+}
+
 /** A percentage without digits; "under 1 %" where there is a little. */
 export function percent(part: number, whole: number): string {
   if (whole <= 0) return "0 %";
@@ -71,6 +76,11 @@ export function percent(part: number, whole: number): string {
 /** "1 mark", "2 marks". */
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
+}
+
+/** " --name value" of a command, or nothing. */
+export function option(name: string, value: string | undefined): string {
+  return value ? ` --${name} ${value}` : "";
 }
 
 /** A protocol as people write it. */

@@ -42,8 +42,19 @@ export interface Mark {
   grade: Grade;
   proof: "unverified" | "verified" | "failed";
   is_held: boolean;
+  /** When the hold ends by itself. */
+  held_until_ms: number | null;
+  is_locked: boolean;
+  locked_until_ms: number | null;
+  frees_most_bytes: number;
   views: string[];
   group: string | null;
+}
+
+/** Bytes that come back; exactly, where both are the same. */
+export interface Freed {
+  least_bytes: number;
+  most_bytes: number;
 }
 
 export interface View extends State {
@@ -159,6 +170,10 @@ export interface Policy {
   zone: string;
   is_paused: boolean;
   keep: Record<string, number>;
+  /** For how long its marks are locked, such as 30d. */
+  lock?: string | null;
+  /** Such as 1h. */
+  passed?: string | null;
   next_ms: number | null;
 }
 

@@ -6,15 +6,15 @@ use control::capacity::told::{CapacityHistory, CapacityStatus, PreservedCapacity
 use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 use control::status::{
     ApplianceStatus, AttachmentStatus, ChapStatus, ExportStatus, GroupStatus, InitiatorStatus,
-    JobStatus, LunStatus, MarkStatus, PortalStatus, RollbackStarted, SessionStatus, TargetStatus,
-    ViewStatus, VolumeStatus,
+    JobStatus, LunStatus, MarkStatus, PortalStatus, RemovalPreview, RollbackStarted, SessionStatus,
+    TargetStatus, ViewStatus, VolumeStatus,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    GroupChange, Growth, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup,
-    NewGroupMark, NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView,
-    NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules, Setup, Span,
+    GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment, NewAttachment, NewGroup,
+    NewGroupMark, NewInitiator, NewLock, NewLun, NewMark, NewRollback, NewSecret, NewTarget,
+    NewView, NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules, Setup, Span,
     TargetChange, VolumeChange,
 };
 
@@ -218,7 +218,7 @@ fn volumes() -> [Told; 13] {
     ]
 }
 
-fn marks_and_views() -> [Told; 10] {
+fn marks_and_views() -> [Told; 12] {
     [
         make::<NewMark, Vec<MarkStatus>>(
             "/marks",
@@ -242,6 +242,19 @@ fn marks_and_views() -> [Told; 10] {
             "Remove a mark, wherever it is in the chain",
         )
         .asked::<Removal>(),
+        told::<MarkStatus>(
+            "POST",
+            "/volumes/{name}/marks/{mark}/lock",
+            "lock_mark",
+            "Lock a mark for some time, which nobody can take back",
+        )
+        .with::<NewLock>(),
+        get::<RemovalPreview>(
+            "/volumes/{name}/removal-preview",
+            "preview_removal",
+            "What the removal of marks would give back, and what keeps them from going",
+        )
+        .asked::<MarkList>(),
         get::<Vec<ViewStatus>>("/views", "list_views", "Views: read-write disks made from marks"),
         make::<NewView, ViewStatus>("/views", "create_view", "Make a read-write disk from a mark"),
         get::<ViewStatus>("/views/{name}", "show_view", "One view"),

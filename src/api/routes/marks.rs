@@ -8,12 +8,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base::name::{MarkRef, Name};
 use control::Appliance;
+use control::ControlError;
 use control::marks::Hold;
-use control::status::MarkStatus;
+use control::status::{MarkStatus, RemovalPreview};
 
 use super::{Answer, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
-use crate::model::{MarkChange, NewMark, Removal, Removed};
+use crate::model::{MarkChange, MarkList, NewLock, NewMark, Removal, Removed};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -21,6 +22,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/marks", post(take))
         .route("/volumes/{name}/marks", get(list))
         .route("/volumes/{name}/marks/{mark}", get(show).patch(change).delete(remove))
+        .route("/volumes/{name}/marks/{mark}/lock", post(lock))
+        .route("/volumes/{name}/removal-preview", get(preview))
 }
 
 async fn take(
@@ -47,8 +50,7 @@ async fn change(
 ) -> Answer<MarkStatus> {
     let mark = reference(at);
     let changed = to_the_end(async move {
-        if let Some(is_held) = change.is_held {
-            let hold = if is_held { Hold::Held } else { Hold::Free };
+        if let Some(hold) = hold_of(&office, &change)? {
             office.set_held(&mark, hold).await?;
         }
         match change.name {
@@ -57,6 +59,54 @@ async fn change(
         }
     });
     Ok(Json(changed.await?))
+}
+
+/// What a change says of the hold.
+///
+/// # Errors
+/// `Invalid` where it says two things.
+fn hold_of(office: &Appliance, change: &MarkChange) -> Result<Option<Hold>, ControlError> {
+    let span = match (change.hold_for, &change.hold_until) {
+        (None, None) => None,
+        (Some(span), None) => Some(span),
+        (None, Some(until)) => Some(office.span_until(until)?),
+        (Some(_), Some(_)) => return Err(not_both("hold_for and hold_until", "name one of them")),
+    };
+    match (change.is_held, span) {
+        (Some(false), Some(_)) => Err(not_both("an end and no hold", "leave the end out")),
+        (Some(false), None) => Ok(Some(Hold::Free)),
+        (_, Some(span)) => Ok(Some(Hold::For(span))),
+        (Some(true), None) => Ok(Some(Hold::Held)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn not_both(what: &str, way_out: &str) -> ControlError {
+    let why = format!("the change names {what}");
+    ControlError::Invalid { why, way_out: way_out.into() }
+}
+
+async fn lock(
+    State(office): Office,
+    Named(at): Named<(Name, Name)>,
+    Body(NewLock { lock_for }): Body<NewLock>,
+) -> Answer<MarkStatus> {
+    let mark = reference(at);
+    let locked = to_the_end(async move { office.lock_mark(&mark, lock_for).await });
+    Ok(Json(locked.await?))
+}
+
+async fn preview(
+    State(office): Office,
+    Named(volume): Named<Name>,
+    Asked(MarkList { marks }): Asked<MarkList>,
+) -> Answer<RemovalPreview> {
+    let names = marks.split(',').map(|name| name.trim().parse::<Name>());
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(|bad| ControlError::Invalid {
+        why: bad.to_string(),
+        way_out: "write names of marks with commas between".into(),
+    })?;
+    Ok(Json(office.preview_removal(&volume, &names).await?))
 }
 
 async fn remove(

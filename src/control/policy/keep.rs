@@ -151,7 +151,9 @@ impl Keep {
                 "it keeps no mark: say how many, such as last 12 and daily 7".into(),
             ));
         }
-        let needed = self.sum() + 1 + beside.foreign + beside.policies;
+        // Of the newest it keeps some in any case, and those are the ones that are locked.
+        let locked = beside.locked.saturating_sub(usize::from(self.last));
+        let needed = self.sum() + locked + 1 + beside.foreign + beside.policies;
         if needed <= MARKS_PER_VOLUME_MAX {
             return Ok(());
         }
@@ -159,15 +161,21 @@ impl Keep {
         let parts: Vec<_> =
             parts.map(|class| format!("{} {}", self.count(*class), class.word())).collect();
         Err(NoFit(format!(
-            "it keeps up to {} = {} marks and needs 1 more while a new one is taken, {} has {} marks of others \
+            "it keeps up to {} = {} marks{} and needs 1 more while a new one is taken, {} has {} marks of others \
              and promised {} to other policies: {needed} together, and a volume holds {MARKS_PER_VOLUME_MAX}; \
-             keep {} fewer",
+             keep {} fewer{}",
             parts.join(" + "),
             self.sum(),
+            if locked > 0 {
+                format!(", {locked} more of which none can go because they are locked")
+            } else {
+                String::new()
+            },
             beside.volume,
             beside.foreign,
             beside.policies,
             needed - MARKS_PER_VOLUME_MAX,
+            if locked > 0 { ", or lock them for a shorter time" } else { "" },
         )))
     }
 }
@@ -179,6 +187,8 @@ pub struct Beside {
     pub volume: String,
     /// Marks that no policy took.
     pub foreign: usize,
+    /// Marks of the policy that are locked at one time, at most.
+    pub locked: usize,
     /// Marks that other policies may keep of it, each with the one that it takes.
     pub policies: usize,
 }

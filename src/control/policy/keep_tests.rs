@@ -40,7 +40,8 @@ struct Life {
     zone: TimeZone,
     taken: Vec<Timestamp>,
     marks: Vec<Stamp>,
-    held: BTreeSet<Timestamp>,
+    /// What keeps a mark beside the policy: until when, or for good.
+    kept: BTreeMap<Timestamp, Option<Timestamp>>,
     most: usize,
 }
 
@@ -49,7 +50,7 @@ impl Life {
         self.taken.push(at);
         self.marks.push(Stamp::new(at, &self.zone));
         self.most = self.most.max(self.marks.len());
-        let pinned: Vec<_> = self.marks.iter().map(|mark| self.held.contains(&mark.at)).collect();
+        let pinned: Vec<_> = self.marks.iter().map(|mark| self.keeps(mark.at, at)).collect();
         let mut going = keep.going(&self.marks, &pinned, room).into_iter().peekable();
         let mut index = 0;
         self.marks.retain(|_| {
@@ -57,6 +58,10 @@ impl Life {
             index += 1;
             !goes
         });
+    }
+
+    fn keeps(&self, mark: Timestamp, now: Timestamp) -> bool {
+        self.kept.get(&mark).is_some_and(|end| end.is_none_or(|end| now < end))
     }
 
     fn times(&self) -> BTreeSet<Timestamp> {
@@ -69,17 +74,26 @@ fn live_a_year(name: &str) {
     let schedule = Schedule::every("5m", zone.clone()).unwrap();
     let (mut at, end): (Timestamp, Timestamp) =
         ("2027-12-28T00:00:00Z".parse().unwrap(), "2029-01-05T00:00:00Z".parse().unwrap());
-    let beside = Beside { volume: "mail".into(), foreign: 20, policies: 0 };
+    let beside = Beside { volume: "mail".into(), foreign: 20, ..Beside::default() };
     assert_eq!(KEEP.check_fit(&beside), Ok(()));
-    let mut life = Life { zone, taken: vec![], marks: vec![], held: BTreeSet::new(), most: 0 };
+    let mut life = Life { zone, taken: vec![], marks: vec![], kept: BTreeMap::new(), most: 0 };
     let mut looks = 0;
     while at < end {
         at = schedule.next_after(at).unwrap();
+        // A hold with an end every other day, one without every month, and a daily lock for ten days.
+        match life.taken.len() {
+            count if count % 577 == 5 => drop(life.kept.insert(at, Some(at + (24 * 30).hours()))),
+            count if count % 9001 == 7 => drop(life.kept.insert(at, None)),
+            count if count % 288 == 9 => drop(life.kept.insert(at, Some(at + (24 * 10).hours()))),
+            _ => {}
+        }
         life.run(&KEEP, at, MARKS_PER_VOLUME_MAX);
         // A number of runs that drifts through the day and sees the days of change at all hours.
         if life.taken.len().is_multiple_of(1999) {
             looks += 1;
-            let expected = oracle(&KEEP, &life.taken, &life.zone);
+            let mut expected = oracle(&KEEP, &life.taken, &life.zone);
+            let kept = life.kept.keys().copied();
+            expected.extend(kept.filter(|mark| life.keeps(*mark, at)));
             assert_eq!(life.times(), expected, "at {at} in {name}");
         }
     }
@@ -137,14 +151,14 @@ fn a_leap_day_is_a_day_and_the_hour_that_comes_twice_is_two() {
 fn a_held_mark_never_goes_and_takes_room() {
     let zone = zone("UTC").unwrap();
     let start: Timestamp = "2028-02-28T12:00:00Z".parse().unwrap();
-    let mut life = Life { zone, taken: vec![], marks: vec![], held: BTreeSet::new(), most: 0 };
+    let mut life = Life { zone, taken: vec![], marks: vec![], kept: BTreeMap::new(), most: 0 };
     for minute in 0..5000_i64 {
         let at = start + (minute * 5).minutes();
         if minute % 100 == 7 {
-            life.held.insert(at);
+            life.kept.insert(at, None);
         }
         life.run(&KEEP, at, 110);
-        let held = life.held.iter().filter(|held| **held <= at);
+        let held = life.kept.keys().filter(|held| **held <= at);
         let times = life.times();
         assert!(held.clone().all(|held| times.contains(held)));
         assert!(times.contains(&at), "the newest stays");
@@ -154,7 +168,7 @@ fn a_held_mark_never_goes_and_takes_room() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_the_sum() {
-    let beside = Beside { volume: "mail".into(), foreign: 100, policies: 50 };
+    let beside = Beside { volume: "mail".into(), foreign: 100, locked: 0, policies: 50 };
     let error = KEEP.check_fit(&Beside { foreign: 157, ..beside.clone() }).unwrap_err().to_string();
     for part in [
         "24 last + 36 hourly",
@@ -169,6 +183,16 @@ fn what_does_not_fit_is_refused_with_the_sum() {
     assert_eq!(KEEP.check_fit(&Beside { foreign: 106, ..beside.clone() }), Ok(()), "256 in all");
     assert!(KEEP.check_fit(&Beside { foreign: 107, ..beside }).is_err());
     assert!(Keep::default().check_fit(&Beside::default()).is_err());
+    let locked = Beside { locked: 200, ..Beside::default() };
+    let error = KEEP.check_fit(&locked).unwrap_err().to_string();
+    for part in ["176 more of which none can go", "276 together", "shorter time"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!(
+        KEEP.check_fit(&Beside { locked: 180, ..locked }),
+        Ok(()),
+        "the newest are kept anyway"
+    );
 }
 
 #[test]

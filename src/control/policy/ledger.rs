@@ -153,6 +153,10 @@ mod tests {
             grade: Grade::Crash,
             proof: Proof::Unverified,
             is_held: false,
+            held_until_ms: None,
+            is_locked: false,
+            locked_until_ms: None,
+            frees_most_bytes: 0,
             views: vec![],
             group: None,
         }

@@ -1,8 +1,9 @@
 //! Protection by policy: when marks are taken, which of them stay, and what there will be at a date.
 //!
-//! `schedule`, `keep`, `planner`, `rules`, `preview` and `ledger` are pure: values in, values out. `runner` acts
+//! `schedule`, `keep`, `fit`, `planner`, `rules`, `preview` and `ledger` are pure: values in, values out. `runner` acts
 //! on them, `office` is what may be done to policies, `kept` is where they are.
 
+mod fit;
 pub mod keep;
 mod kept;
 mod ledger;

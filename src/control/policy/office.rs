@@ -9,22 +9,23 @@ use base::id::Id;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::Name;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use store::{DiskRef, MarkStatus, StoreError};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::fit::most_locked;
 use super::keep::Beside;
 use super::kept::{Kept, Runs};
 use super::ledger::{Ledger, note_kind};
 use super::planner::{Planner, timestamp};
-use super::preview::{AHEAD_DAYS_MAX, Existing, outlook};
+use super::preview::{AHEAD_DAYS_MAX, Existing, Play, outlook};
 use super::rules::{POLICIES_MAX, Policy, PolicyChange, Rules, invalid};
 use super::runs::{Cause, PolicyStatus, RUNS_MAX, RunOutcome, RunStatus, VolumeOutlook};
 use crate::appliance::Appliance;
 use crate::error::ControlError;
-use crate::status::Trouble;
+use crate::status::{Freed, Trouble};
+use crate::when;
 
 /// The policies of an appliance, and their runs.
 pub struct Policies {
@@ -173,7 +174,7 @@ impl Policies {
         }
     }
 
-    fn last_run(&self, id: Id) -> Option<RunStatus> {
+    pub(super) fn last_run(&self, id: Id) -> Option<RunStatus> {
         locked(&self.runs).get(&id)?.last().cloned()
     }
 }
@@ -321,26 +322,35 @@ impl Appliance {
             let marks = self.marks_of(&volume, policy.id)?;
             let room = marks.room();
             let existing = marks.own.into_iter().map(|mark| Existing {
-                is_pinned: is_pinned(&mark),
+                pinned_until: pinned_until(&mark),
                 at: timestamp(mark.taken_ms),
                 name: mark.name,
             });
             seen.push((volume, marks.foreign, room, existing.collect::<Vec<_>>()));
         }
-        let keep = policy.rules.keep;
+        let (keep, lock) = (policy.rules.keep, policy.rules.lock);
         let looked = tokio::task::spawn_blocking(move || {
-            let seen = seen.into_iter().map(|(volume, foreign, room, existing)| VolumeOutlook {
-                volume,
-                at_ms: u64::try_from(date.as_millisecond()).unwrap_or(0),
-                foreign,
-                outlook: outlook(&times, &keep, existing, (now, date), room),
+            let seen = seen.into_iter().map(|(volume, foreign, room, existing)| {
+                let play = Play { times: &times, keep: &keep, lock, room };
+                VolumeOutlook {
+                    volume,
+                    at_ms: u64::try_from(date.as_millisecond()).unwrap_or(0),
+                    foreign,
+                    outlook: outlook(&play, existing, (now, date)),
+                    frees: Freed::default(),
+                }
             });
-            seen.collect()
+            seen.collect::<Vec<_>>()
         });
-        looked.await.map_err(|error| ControlError::State {
+        let looked = looked.await.map_err(|error| ControlError::State {
             what: "look ahead".into(),
             why: error.to_string(),
-        })
+        });
+        let mut seen = looked?;
+        for one in &mut seen {
+            one.frees = self.pool().freed_without(&one.volume, &one.outlook.gone).await?;
+        }
+        Ok(seen)
     }
 
     /// Runs a policy now, also one that pauses, and waits for what comes of it.
@@ -391,6 +401,8 @@ impl Appliance {
     }
 
     fn check_fit(&self, policy: &Policy) -> Result<(), ControlError> {
+        let now = timestamp(self.clock().wall_ms());
+        let locked = locked_of(&policy.rules, now);
         let others = self.policy_desk().all()?;
         let others: Vec<_> = others.iter().filter(|other| other.id != policy.id).collect();
         for volume in self.volumes_of(&policy.rules)? {
@@ -404,8 +416,9 @@ impl Appliance {
             let covers = |other: &&&Policy| {
                 self.volumes_of(&other.rules).is_ok_and(|volumes| volumes.contains(&volume))
             };
-            let promised = others.iter().filter(covers).map(|other| other.rules.keep.sum() + 1);
-            let beside = Beside { volume: volume.to_string(), foreign, policies: promised.sum() };
+            let promised = others.iter().filter(covers).map(|other| most_of(&other.rules, now));
+            let policies = promised.sum();
+            let beside = Beside { volume: volume.to_string(), foreign, locked, policies };
             policy.rules.keep.check_fit(&beside).map_err(|no_fit| {
                 let why = format!("policy {} does not fit: {no_fit}", policy.rules.name);
                 invalid(why, "keep fewer, or remove marks or another policy of the volume")
@@ -419,10 +432,11 @@ impl Appliance {
         let volumes = self.volumes_of(&policy.rules).unwrap_or_default();
         let own = volumes.iter().filter_map(|volume| self.marks_of(volume, policy.id).ok());
         let marks = own.map(|marks| marks.own.len()).sum();
+        let by_time = self.passes_at(&policy);
         let planner = locked(&desk.planner);
         let name = &policy.rules.name;
         PolicyStatus {
-            next_ms: planner.next_of(name),
+            next_ms: planner.next_of(name).into_iter().chain(by_time).min(),
             is_running: planner.is_running(name),
             marks,
             last_run: desk.last_run(policy.id),
@@ -467,21 +481,31 @@ impl Appliance {
 
 /// Whether a mark stays whatever a policy says.
 pub(super) fn is_pinned(mark: &MarkStatus) -> bool {
-    mark.is_held || !mark.views.is_empty()
+    pinned_until(mark).is_some()
+}
+
+/// Until when a mark stays whatever a policy says.
+fn pinned_until(mark: &MarkStatus) -> Option<Timestamp> {
+    if !mark.views.is_empty() || (mark.is_held && mark.held_until_ms.is_none()) {
+        return Some(Timestamp::MAX);
+    }
+    mark.held_until_ms.max(mark.locked_until_ms).map(timestamp)
+}
+
+/// Marks of a policy that are locked at once, at most.
+fn locked_of(rules: &Rules, now: Timestamp) -> usize {
+    let (Some(lock), Ok(times)) = (rules.lock, rules.check()) else { return 0 };
+    most_locked(&times, lock, now)
+}
+
+/// Marks that a policy may have, with the one that it takes.
+fn most_of(rules: &Rules, now: Timestamp) -> usize {
+    let locked = locked_of(rules, now).saturating_sub(usize::from(rules.keep.last));
+    rules.keep.sum() + locked + 1
 }
 
 fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, ControlError> {
-    let read = text.parse::<Timestamp>().ok().or_else(|| {
-        let civil: DateTime = text.parse().ok()?;
-        zone.to_timestamp(civil).ok()
-    });
-    let Some(at) = read else {
-        let why = format!("{:?} is no moment", text.chars().take(40).collect::<String>());
-        return Err(invalid(why, "write a date such as 2027-03-01, or 2027-03-01T02:30"));
-    };
-    if at < now {
-        return Err(invalid(format!("{text} has passed"), "name a moment to come"));
-    }
+    let at = when::to_come(text, zone, now)?;
     if at.duration_since(now).as_hours() > AHEAD_DAYS_MAX * 24 {
         let why = format!("{text} is more than {AHEAD_DAYS_MAX} days ahead");
         return Err(invalid(why, "name an earlier moment"));

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::schedule::Schedule;
 
 /// A clock that is so much behind what was seen was set back: above what keeping time corrects at once.
-const SET_BACK_MS: u64 = 30_000;
+pub(super) const SET_BACK_MS: u64 = 30_000;
 /// Missed runs that are counted: a day of minutes. There may be more.
 const MISSED_MAX: u64 = 1440;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use base::id::Id;
-use base::limits::VOLUMES_PER_GROUP_MAX;
+use base::limits::{KEPT_DAYS_MAX, VOLUMES_PER_GROUP_MAX};
 use base::name::Name;
 use base::size::ByteSize;
+use base::span::{Span, SpanOrNone};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub const POLICIES_MAX: usize = 4096;
 const NAME_LEN_MAX: usize = 40;
 /// The least amount of changed data that triggers: below it, looking costs more than the mark.
 const CHANGED_MIN: ByteSize = ByteSize(1 << 20);
+/// The least time that passes: it is looked at once a minute.
+const PASSED_MIN: Span = Span::minute();
 
 /// What a person decides about a policy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +46,9 @@ pub struct Rules {
     /// Also as soon as so many bytes have changed since its last mark, looked at once a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<ByteSize>,
+    /// Also as soon as so much time has passed since its last run, looked at once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Span>,
     /// Whether a run is left out where nothing has changed since its last mark.
     #[serde(default)]
     pub skip_unchanged: bool,
@@ -51,6 +57,9 @@ pub struct Rules {
     pub zone: String,
     /// Which of its marks stay.
     pub keep: Keep,
+    /// For how long each mark that it takes is locked: nobody removes it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Span>,
     /// How consistent its marks are said to be.
     #[serde(default)]
     pub grade: Grade,
@@ -90,6 +99,9 @@ pub struct PolicyChange {
     /// Another amount of changed data; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<ByteSize>,
+    /// Another time that passes, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<SpanOrNone>,
     /// Whether a run is left out where nothing has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip_unchanged: Option<bool>,
@@ -99,6 +111,9 @@ pub struct PolicyChange {
     /// Other numbers of marks, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Another time for which marks that it takes from now on are locked, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<SpanOrNone>,
     /// Another grade.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
@@ -112,6 +127,8 @@ pub struct PolicyChange {
 pub struct Times {
     /// When it runs by the clock, if it does.
     pub schedule: Option<Schedule>,
+    /// After which time since the last run it runs in any case.
+    pub passed: Option<Span>,
     /// Its zone.
     pub zone: TimeZone,
 }
@@ -128,6 +145,7 @@ impl Rules {
             return Err(invalid(why, "the names of its marks begin with it: choose a shorter one"));
         }
         self.check_volumes()?;
+        self.check_spans()?;
         if self.changed.is_some_and(|amount| amount < CHANGED_MIN) {
             let why = format!("policy {name} would run at less than {CHANGED_MIN} of changed data");
             return Err(invalid(why, "name a larger amount, such as 1G"));
@@ -140,17 +158,40 @@ impl Rules {
             }
             (Some(every), None) => Some(Schedule::every(every, zone.clone())),
             (None, Some(cron)) => Some(Schedule::cron(cron, zone.clone())),
-            (None, None) if self.changed.is_none() => {
+            (None, None) if self.changed.is_none() && self.passed.is_none() => {
                 let why = format!("nothing says when policy {name} runs");
                 return Err(invalid(
                     why,
-                    "name an interval, a cron pattern or an amount of changed data",
+                    "name an interval, a cron pattern, an amount of changed data or a time that passes",
                 ));
             }
             (None, None) => None,
         };
         let schedule = schedule.transpose().map_err(|bad| times(name, &bad))?;
-        Ok(Times { schedule, zone })
+        Ok(Times { schedule, passed: self.passed, zone })
+    }
+
+    fn check_spans(&self) -> Result<(), ControlError> {
+        let name = &self.name;
+        if self.passed.is_some_and(|passed| passed < PASSED_MIN) {
+            let why = format!("policy {name} would run more often than it is looked at");
+            return Err(invalid(why, "let a minute pass at least, such as 5m"));
+        }
+        let Some(lock) = self.lock else { return Ok(()) };
+        if lock > Span::days(KEPT_DAYS_MAX) {
+            let why = format!("policy {name} would lock its marks for {lock}");
+            let way_out = format!("lock them for at most {KEPT_DAYS_MAX} days");
+            return Err(invalid(why, &way_out));
+        }
+        if self.changed.is_some() {
+            let why = format!(
+                "policy {name} takes marks by changed data, and nobody knows how many those will be in {lock}"
+            );
+            let way_out =
+                "make two policies: one by changed data, and one by the clock that locks its marks";
+            return Err(invalid(why, way_out));
+        }
+        Ok(())
     }
 
     fn check_volumes(&self) -> Result<(), ControlError> {
@@ -195,6 +236,8 @@ impl Rules {
         if let Some(amount) = change.changed {
             rules.changed = (amount.0 > 0).then_some(amount);
         }
+        rules.passed = change.passed.map_or(rules.passed, |passed| passed.0);
+        rules.lock = change.lock.map_or(rules.lock, |lock| lock.0);
         rules.skip_unchanged = change.skip_unchanged.unwrap_or(rules.skip_unchanged);
         rules.zone = change.zone.unwrap_or(rules.zone);
         rules.keep = change.keep.unwrap_or(rules.keep);
@@ -244,6 +287,14 @@ mod tests {
         assert!(with(&|r| r.zone = "Berlin".into()).contains("Berlin"));
         assert!(with(&|r| r.changed = Some(ByteSize(4096))).contains("1M"));
         assert!(with(&|r| r.name = name(&"x".repeat(41))).contains("40"));
+        let span = |text: &str| Some(text.parse::<Span>().unwrap());
+        assert!(with(&|r| r.passed = span("59s")).contains("more often"));
+        assert!(with(&|r| r.lock = span("11y")).contains("3660 days"));
+        let both = with(&|r| (r.lock, r.changed) = (span("1d"), Some(ByteSize(1 << 30))));
+        assert!(both.contains("two policies"), "{both}");
+        let mut alone = rules();
+        (alone.every, alone.passed, alone.lock) = (None, span("1h"), span("30d"));
+        assert!(alone.check().is_ok());
     }
 
     #[test]
@@ -254,6 +305,11 @@ mod tests {
         assert!(changed.check().is_ok());
         assert!(change("group = 'all'\nvolumes = ['x']").check().is_err());
         assert_eq!(change(""), rules());
+        let span = |text: &str| text.parse::<Span>().unwrap();
+        let locking = change("lock = '30d'\npassed = '1h'");
+        assert_eq!((locking.lock, locking.passed), (Some(span("30d")), Some(span("1h"))));
+        let free = locking.changed_by(toml::from_str("lock = 'none'\npassed = 'none'").unwrap());
+        assert_eq!(free, rules());
         assert!(toml::from_str::<PolicyChange>("evening = '5m'").is_err());
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::{MarkRef, Name};
 use base::units::{Extent, SECTOR_LEN};
-use store::{MarkStatus, StoreError};
+use store::{MarkRequest, MarkStatus, StoreError};
 
 use super::keep::Stamp;
 use super::ledger::note_kind;
 use super::office::{Policies, is_pinned, locked};
-use super::planner::{Due, timestamp};
+use super::planner::{Due, SET_BACK_MS, timestamp};
 use super::rules::Policy;
 use super::runs::{Cause, RunOutcome, RunStatus};
 use crate::appliance::Appliance;
@@ -88,26 +88,24 @@ fn begin(office: &Arc<Appliance>, due: Due) {
     });
 }
 
-/// Looks in the background at the policies that run by amount.
+/// Looks in the background at the policies that run when enough has changed or passed.
 fn look_at_changes(office: &Arc<Appliance>) {
     let policies = office.policy_desk().all().unwrap_or_default().into_iter();
-    let by_amount: Vec<_> = policies
-        .filter_map(|policy| Some((policy.rules.changed?.0, policy)))
-        .filter(|(_, policy)| !policy.rules.is_paused)
+    let looked_at: Vec<_> = policies
+        .filter(|policy| policy.rules.changed.is_some() || policy.rules.passed.is_some())
+        .filter(|policy| !policy.rules.is_paused)
         .collect();
-    if by_amount.is_empty() {
+    if looked_at.is_empty() {
         return;
     }
     let office = Arc::clone(office);
     spawn(Arc::clone(&office).policy_desk(), async move {
-        for (amount, policy) in by_amount {
+        for policy in looked_at {
             let now_ms = office.clock().wall_ms();
-            let changed = office.changed_since_last(&policy, amount).await;
+            let Some(cause) = office.cause_of(&policy, now_ms).await else { continue };
             // A run that goes on marks what has changed.
-            if changed.is_ok_and(|changed| changed >= amount)
-                && locked(&office.policy_desk().planner).begin(&policy.rules.name)
-            {
-                office.run_begun(&policy, Cause::Changed, now_ms, 0).await;
+            if locked(&office.policy_desk().planner).begin(&policy.rules.name) {
+                office.run_begun(&policy, cause, now_ms, 0).await;
             }
         }
     });
@@ -120,6 +118,39 @@ fn spawn(desk: &Policies, work: impl Future<Output = ()> + Send + 'static) {
 }
 
 impl Appliance {
+    /// Why a policy runs now beside its times, where it does.
+    async fn cause_of(&self, policy: &Policy, now_ms: u64) -> Option<Cause> {
+        let is_time = |at: u64| at <= now_ms || self.was_set_back(policy, now_ms);
+        if self.passes_at(policy).is_some_and(is_time) {
+            return Some(Cause::Passed);
+        }
+        let amount = policy.rules.changed?.0;
+        let changed = self.changed_since_last(policy, amount).await;
+        changed.is_ok_and(|changed| changed >= amount).then_some(Cause::Changed)
+    }
+
+    /// When enough time has passed since the last run of a policy, milliseconds since 1970: in 1970, where it never
+    /// ran and has no mark. `None` where that is not asked of it, or it pauses.
+    pub(super) fn passes_at(&self, policy: &Policy) -> Option<u64> {
+        let passed = policy.rules.passed.filter(|_| !policy.rules.is_paused)?;
+        Some(self.last_of(policy).map_or(0, |last| last.saturating_add(passed.ms())))
+    }
+
+    /// Whether the clock was set back since the last run, so that nobody knows how much time has passed.
+    fn was_set_back(&self, policy: &Policy, now_ms: u64) -> bool {
+        self.last_of(policy).is_some_and(|last| now_ms + SET_BACK_MS < last)
+    }
+
+    /// When a policy ran last, or else took its newest mark.
+    fn last_of(&self, policy: &Policy) -> Option<u64> {
+        let ran = self.policy_desk().last_run(policy.id).map(|run| run.began_ms);
+        ran.or_else(|| {
+            let volumes = self.volumes_of(&policy.rules).unwrap_or_default();
+            let own = volumes.iter().filter_map(|volume| self.marks_of(volume, policy.id).ok());
+            own.filter_map(|marks| marks.own.last().map(|mark| mark.taken_ms)).max()
+        })
+    }
+
     /// Carries out a run that the planner counts as begun, and tells it that it has ended.
     pub(super) async fn run_begun(
         &self,
@@ -158,7 +189,8 @@ impl Appliance {
         cause: Cause,
         thinned: &mut Thinned,
     ) -> Result<RunOutcome, ControlError> {
-        let may_skip = policy.rules.skip_unchanged && cause == Cause::Schedule;
+        let is_by_time = matches!(cause, Cause::Schedule | Cause::Passed);
+        let may_skip = policy.rules.skip_unchanged && is_by_time;
         if may_skip && self.changed_since_last(policy, 1).await? == 0 {
             return Ok(RunOutcome::Unchanged);
         }
@@ -190,7 +222,8 @@ impl Appliance {
         let keys = || volumes.iter().map(|volume| (volume.clone(), name.clone()));
         promised.extend(keys());
         drop(promised);
-        let taken = self.take_mark(volumes, Some(name.clone()), policy.rules.grade).await;
+        let request = MarkRequest { name: name.clone(), grade: policy.rules.grade };
+        let taken = self.take_mark_of(volumes, request, policy.rules.lock).await;
         let mut promised = self.policy_desk().promised.lock().await;
         for key in keys() {
             promised.remove(&key);

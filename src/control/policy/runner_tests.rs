@@ -13,6 +13,9 @@ use crate::policy::keep::Keep;
 use crate::policy::rules::{PolicyChange, Rules};
 use crate::{Site, StateDir};
 
+#[path = "year_tests.rs"]
+mod year;
+
 const MINUTE: Duration = Duration::from_secs(60);
 const START_MS: u64 = 1_795_600_800_000;
 
@@ -283,5 +286,80 @@ async fn a_group_is_marked_at_one_instant_and_foreseen() {
         let error = office.preview_policy(&name("g"), at).await.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    office.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_taken_when_time_has_passed_since_the_last_run_whatever_began_that() {
+    let bench = Bench::new();
+    let office = bench.start().await;
+    office.create_volume(&name("mail"), ByteSize(8 << 20)).await.unwrap();
+    let text = "name = 'p'\nvolumes = ['mail']\nchanged = 1048576\npassed = '1h'\nskip_unchanged = true\nkeep = {last = 9}";
+    office.create_policy(rules(text)).await.unwrap();
+    bench.pass(MINUTE * 2).await;
+    let causes = || outcomes(&office, "p").iter().map(|run| run.cause).collect::<Vec<_>>();
+    assert_eq!(causes(), [Cause::Passed], "it never ran");
+    let next = office.policy(&name("p")).unwrap().next_ms;
+    assert_eq!(next, Some(outcomes(&office, "p")[0].began_ms + 3_600_000));
+    bench.pass(MINUTE * 30).await;
+    write(&office, 256).await;
+    bench.pass(MINUTE * 2).await;
+    assert_eq!(causes(), [Cause::Passed, Cause::Changed]);
+    bench.pass(MINUTE * 58).await;
+    assert_eq!(causes().len(), 2, "the hour began anew");
+    write(&office, 1).await;
+    bench.pass(MINUTE * 3).await;
+    assert_eq!(causes()[2..], [Cause::Passed]);
+    assert_eq!(names(&office, "mail").len(), 3);
+    bench.pass(MINUTE * 61).await;
+    bench.pass(MINUTE).await;
+    bench.pass(MINUTE * 5).await;
+    let runs = outcomes(&office, "p");
+    assert_eq!(runs.len(), 4, "what is left out counts as a run");
+    assert_eq!(runs[3].outcome, RunOutcome::Unchanged);
+    bench.clock.set_wall_ms(START_MS - 86_400_000);
+    bench.pass(MINUTE * 2).await;
+    assert_eq!(outcomes(&office, "p").len(), 5, "nobody knows how much time has passed");
+    bench.pass(MINUTE * 5).await;
+    assert_eq!(outcomes(&office, "p").len(), 5);
+    office.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_locks_what_it_takes_and_is_refused_where_that_would_fill_the_volume() {
+    let bench = Bench::new();
+    let office = with_volume(&bench).await;
+    let locking = |every: &str, lock: &str| {
+        let text = format!(
+            "name = 'l'\nvolumes = ['mail']\nevery = '{every}'\nlock = '{lock}'\nkeep = {{last = 2}}"
+        );
+        rules(&text)
+    };
+    for (rules, says) in
+        [(locking("5m", "1d"), "because they are locked"), (locking("1h", "11y"), "3660 days")]
+    {
+        let error = office.create_policy(rules).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    office.create_policy(locking("5m", "1h")).await.unwrap();
+    for _ in 0..15 {
+        bench.pass(MINUTE * 5).await;
+    }
+    let marks = office.marks(&name("mail")).unwrap();
+    assert_eq!(marks.len(), 12, "those of an hour");
+    assert!(marks.iter().all(|mark| mark.is_locked));
+    let held = locking("5m", "1h");
+    let other = Rules { name: name("other"), keep: Keep { last: 243, ..Keep::default() }, ..held };
+    let error = office.create_policy(Rules { lock: None, ..other }).await.unwrap_err().to_string();
+    assert!(error.contains("promised 13 to other"), "{error}");
+    let none = PolicyChange { lock: Some("none".parse().unwrap()), ..PolicyChange::default() };
+    office.change_policy(&name("l"), none).await.unwrap();
+    bench.pass(MINUTE * 5).await;
+    assert_eq!(office.marks(&name("mail")).unwrap().iter().filter(|m| m.is_locked).count(), 11);
+    let gone = office.remove_volume(&name("mail"), Sessions::End).await.unwrap_err();
+    assert!(gone.to_string().contains("locked"), "{gone}");
+    let seen = office.preview_policy(&name("l"), "2026-11-26").await.unwrap();
+    assert_eq!(seen[0].outlook.marks.len(), 2);
+    assert_eq!(seen[0].outlook.gone.len(), 11);
     office.stop().await.unwrap();
 }

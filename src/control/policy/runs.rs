@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::preview::Outlook;
 use super::rules::Policy;
+use crate::status::Freed;
 
 /// Runs of a policy that are remembered.
 pub const RUNS_MAX: usize = 50;
@@ -19,6 +20,8 @@ pub enum Cause {
     Schedule,
     /// So much had changed.
     Changed,
+    /// So much time had passed.
+    Passed,
     /// Somebody asked for it.
     Asked,
 }
@@ -96,4 +99,6 @@ pub struct VolumeOutlook {
     /// What there will be.
     #[serde(flatten)]
     pub outlook: Outlook,
+    /// Bytes that come back with those that will be gone, by what is there now.
+    pub frees: Freed,
 }

@@ -38,7 +38,7 @@ impl LiveMarks {
 /// `(b, s)` is dead where no live mark is as old as `s`, or where `m` is the newest that is and there is
 /// an entry `(b, s')` with `m <= s' < s`. That such an entry is seen proves it, also where the stream
 /// holds only a part of the map. That none is seen proves nothing, and the entry is kept.
-pub(super) struct Needed<'a> {
+pub(crate) struct Needed<'a> {
     live: &'a LiveMarks,
     /// The entry that was kept last.
     last: Option<Key>,
@@ -46,12 +46,12 @@ pub(super) struct Needed<'a> {
 
 impl<'a> Needed<'a> {
     /// A decider that goes on where another stopped, possibly with a later list of marks.
-    pub(super) fn resume(live: &'a LiveMarks, last: Option<Key>) -> Self {
+    pub(crate) fn resume(live: &'a LiveMarks, last: Option<Key>) -> Self {
         Self { live, last }
     }
 
     /// Whether the entry is needed. Of two with the same key only the first is.
-    pub(super) fn keep(&mut self, key: Key) -> bool {
+    pub(crate) fn keep(&mut self, key: Key) -> bool {
         if self.last.is_some_and(|last| last == key) {
             return false;
         }

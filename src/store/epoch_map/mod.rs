@@ -37,7 +37,7 @@ mod tests;
 
 pub(crate) use cache::PageCache;
 pub(crate) use error::MapError;
-pub(crate) use live::LiveMarks;
+pub(crate) use live::{LiveMarks, Needed};
 pub(crate) use manifest::MapManifest;
 pub(crate) use map::{EpochMap, MapOptions, MapSetup, MapTicket};
 pub(crate) use merge::MergeProgress;

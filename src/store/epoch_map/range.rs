@@ -39,6 +39,8 @@ struct Question {
     sequences: Range<u64>,
     hits_max: usize,
     pages_max: u32,
+    /// Whether all entries of a block are asked for, and not only the first.
+    wants_all: bool,
 }
 
 /// What a source answers: its hits in blocks below `end`.
@@ -63,6 +65,7 @@ impl EpochMap {
             sequences: sequence..u64::MAX,
             hits_max: usize::MAX,
             pages_max: u32::MAX,
+            wants_all: false,
         };
         Ok(self.ask(&question).await?.hits)
     }
@@ -79,15 +82,41 @@ impl EpochMap {
         sequences: Range<u64>,
         limit: usize,
     ) -> Result<ScanPart, MapError> {
+        self.scan_for(from_block, sequences, limit, false).await
+    }
+
+    /// The same with all entries of each block under these sequences, in order: of about `limit` entries, and
+    /// never of a part of a block.
+    ///
+    /// # Errors
+    /// As [`EpochMap::scan`].
+    pub(crate) async fn scan_all(
+        &self,
+        from_block: u64,
+        sequences: Range<u64>,
+        limit: usize,
+    ) -> Result<ScanPart, MapError> {
+        self.scan_for(from_block, sequences, limit, true).await
+    }
+
+    async fn scan_for(
+        &self,
+        from_block: u64,
+        sequences: Range<u64>,
+        limit: usize,
+        wants_all: bool,
+    ) -> Result<ScanPart, MapError> {
         let question = Question {
             blocks: from_block..u64::MAX,
             sequences,
             hits_max: limit.max(1),
             pages_max: PAGES_PER_PART,
+            wants_all,
         };
         let Part { mut hits, mut end } = self.ask(&question).await?;
         if hits.len() > question.hits_max {
-            hits.truncate(question.hits_max);
+            let last = hits[question.hits_max - 1].block;
+            hits.truncate(hits.partition_point(|hit| hit.block <= last));
             end = hits.last().map_or(end, |hit| hit.block.saturating_add(1));
         }
         Ok(ScanPart { hits, next: (end < u64::MAX).then_some(end) })
@@ -121,7 +150,11 @@ fn join(parts: Vec<Part>, question: &Question) -> Part {
     if hits.len() > sorted {
         // Stable, so that of equal keys the oldest source's comes first.
         hits.sort_by_key(|hit| (hit.block, hit.sequence));
-        hits.dedup_by_key(|hit| hit.block);
+        if question.wants_all {
+            hits.dedup_by_key(|hit| (hit.block, hit.sequence));
+        } else {
+            hits.dedup_by_key(|hit| hit.block);
+        }
     }
     hits.truncate(hits.partition_point(|hit| hit.block < end));
     Part { hits, end }
@@ -137,10 +170,15 @@ impl Collector<'_> {
     /// Takes an entry, which must be after all before it. False where enough was collected.
     fn take(&mut self, key: Key, place: Place) -> bool {
         let is_new = self.hits.last().is_none_or(|hit| hit.block != key.block);
-        if is_new && self.question.sequences.contains(&key.sequence) {
+        let is_enough = self.hits.len() >= self.question.hits_max;
+        if is_new && is_enough {
+            return false;
+        }
+        let is_wanted = is_new || self.question.wants_all;
+        if is_wanted && self.question.sequences.contains(&key.sequence) {
             self.hits.push(Hit { block: key.block, sequence: key.sequence, place });
         }
-        self.hits.len() < self.question.hits_max
+        self.question.wants_all || self.hits.len() < self.question.hits_max
     }
 
     /// The answer where it was complete up to `end`, or where enough was collected before.

@@ -174,13 +174,21 @@ impl PreservedStore {
         self.state().live_sectors() * SECTOR_LEN as u64
     }
 
-    /// Stored bytes at most of live entries under these mark sequences: what the deletion of a mark may
-    /// free, given its sequence and that of the next mark.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the status of a mark"))]
-    pub(crate) fn preserved_bytes_in(&self, sequences: &Range<u64>) -> u64 {
+    /// Stored bytes at most of live entries under any of these mark sequences: what the deletion of marks
+    /// may free, given for each its sequence and that of the next mark.
+    pub(crate) fn preserved_bytes_in(&self, sequences: &[Range<u64>]) -> u64 {
         let state = self.state();
         let sectors = state.segments.values().map(|segment| segment.live.sectors_in(sequences));
         sectors.sum::<u64>() * SECTOR_LEN as u64
+    }
+
+    /// The same of each of the live marks by itself, given all of their sequences in ascending order.
+    pub(crate) fn preserved_bytes_by_mark(&self, marks: &[u64]) -> Vec<u64> {
+        let mut sums = vec![0; marks.len()];
+        for segment in self.state().segments.values() {
+            segment.live.add_by_floor(marks, &mut sums);
+        }
+        sums.iter().map(|sectors| sectors * SECTOR_LEN as u64).collect()
     }
 
     /// How many entries are live, as far as sweeps know.

@@ -69,9 +69,23 @@ impl Tally {
         self.buckets.iter().map(|bucket| u64::from(bucket.sectors)).sum()
     }
 
-    /// How many stored sectors at most lie under these sequences.
-    pub(super) fn sectors_in(&self, sequences: &Range<u64>) -> u64 {
-        self.meeting(sequences).map(|bucket| u64::from(bucket.sectors)).sum()
+    /// How many stored sectors at most lie under sequences that have one of these as the newest that is not newer:
+    /// added to the sum of each, in ascending order.
+    pub(super) fn add_by_floor(&self, floors: &[u64], sums: &mut [u64]) {
+        for bucket in &self.buckets {
+            let floor = |sequence| floors.partition_point(|floor| *floor <= sequence);
+            for sum in &mut sums[floor(bucket.first).saturating_sub(1)..floor(bucket.last)] {
+                *sum += u64::from(bucket.sectors);
+            }
+        }
+    }
+
+    /// How many stored sectors at most lie under any of these sequences.
+    pub(super) fn sectors_in(&self, sequences: &[Range<u64>]) -> u64 {
+        let meets = |bucket: &&Bucket| {
+            sequences.iter().any(|range| bucket.first < range.end && bucket.last >= range.start)
+        };
+        self.buckets.iter().filter(meets).map(|bucket| u64::from(bucket.sectors)).sum()
     }
 
     /// Whether there may be an entry under these sequences.
@@ -146,8 +160,12 @@ mod tests {
             tally.add(sequence, 8);
         }
         assert_eq!((tally.entries(), tally.sectors()), (4, 32));
-        assert_eq!(tally.sectors_in(&(3..5)), 8);
-        assert_eq!(tally.sectors_in(&(4..9)), 16);
+        assert_eq!(tally.sectors_in(&[3..5, 5000..5001]), 8);
+        assert_eq!(tally.sectors_in(&[4..9, 5000..5001]), 16);
+        assert_eq!(tally.sectors_in(&[3..4, 9..10]), 16);
+        let mut sums = [0; 3];
+        tally.add_by_floor(&[2, 4, 9], &mut sums);
+        assert_eq!(sums, [8, 16, 8], "of each mark what lies between it and the next");
         assert!(!tally.meets(&(6..9)));
     }
 
@@ -159,7 +177,7 @@ mod tests {
         }
         assert_eq!(tally.buckets.len(), BUCKETS_MAX);
         assert_eq!((tally.entries(), tally.sectors()), (1000, 1000));
-        assert!(tally.sectors_in(&(10..20)) >= 10);
+        assert!(tally.sectors_in(&[10..20, 5000..5001]) >= 10);
         assert!(tally.meets(&(999..1000)));
     }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use base::name::Name;
 use base::size::ByteSize;
+use base::span::{Span, SpanOrNone};
 use clap::{Args, Subcommand};
 use control::policy::keep::{Class, Keep};
 
@@ -14,6 +15,7 @@ const TIMES: &str = "Times:
   --every 15m           at :00, :15, :30, :45; also 1m to 60m, 1h to 24h, 1d (midnight), 1w (Monday)
   --cron '30 2 * * *'   minute, hour, day of month, month, day of week
   --changed 1G          also as soon as so much has changed since its last mark
+  --passed 1h           also as soon as so much time has passed since its last run
 
 What recurs within an hour follows the passing of time, also where clocks are changed. A time of day
 comes once a day: at its first coming, or at the moment of the jump where it does not come.
@@ -87,6 +89,9 @@ pub struct PolicyCreate {
     /// Also as soon as so much has changed
     #[arg(long, value_name = "SIZE")]
     pub changed: Option<ByteSize>,
+    /// Also as soon as so much time has passed since its last run
+    #[arg(long, value_name = "SPAN")]
+    pub passed: Option<Span>,
     /// Leave a run out where nothing has changed since its last mark
     #[arg(long)]
     pub skip_unchanged: bool,
@@ -96,6 +101,9 @@ pub struct PolicyCreate {
     /// Which of its marks stay
     #[arg(long, value_name = "CLASS=COUNT,...")]
     pub keep: KeepArg,
+    /// Lock each mark that it takes for so long: nobody can remove it before
+    #[arg(long, value_name = "SPAN")]
+    pub lock: Option<Span>,
     /// How consistent its marks are said to be
     #[arg(long, default_value = "crash")]
     pub grade: GradeArg,
@@ -129,6 +137,9 @@ pub struct PolicySet {
     /// Another amount of changed data; 0 for none
     #[arg(long, value_name = "SIZE", group = "change")]
     pub changed: Option<ByteSize>,
+    /// Another time that passes, or none
+    #[arg(long, value_name = "SPAN", group = "change")]
+    pub passed: Option<SpanOrNone>,
     /// Whether a run is left out where nothing has changed
     #[arg(long, value_name = "BOOL", group = "change")]
     pub skip_unchanged: Option<bool>,
@@ -138,6 +149,9 @@ pub struct PolicySet {
     /// Other marks that stay, all of them
     #[arg(long, value_name = "CLASS=COUNT,...", group = "change")]
     pub keep: Option<KeepArg>,
+    /// Another time for which marks are locked that it takes from now on, or none
+    #[arg(long, value_name = "SPAN", group = "change")]
+    pub lock: Option<SpanOrNone>,
     /// Another grade
     #[arg(long, group = "change")]
     pub grade: Option<GradeArg>,

@@ -8,6 +8,7 @@ use control::policy::schedule::local_zone;
 use control::when;
 
 use super::Desk;
+use super::mark::freed;
 use super::volume::word;
 use crate::args::policy::{PolicyCommand, PolicyCreate, PolicySet};
 use crate::client::part;
@@ -71,9 +72,11 @@ fn rules(new: PolicyCreate) -> Rules {
         every: new.every,
         cron: new.cron,
         changed: new.changed,
+        passed: new.passed,
         skip_unchanged: new.skip_unchanged,
         zone: new.zone.unwrap_or_else(local_zone),
         keep: new.keep.0,
+        lock: new.lock,
         grade: new.grade.into(),
         is_paused: new.paused,
     }
@@ -86,9 +89,11 @@ fn change(set: PolicySet) -> (Name, PolicyChange) {
         every: set.every,
         cron: set.cron,
         changed: set.changed,
+        passed: set.passed,
         skip_unchanged: set.skip_unchanged,
         zone: set.zone,
         keep: set.keep.map(|keep| keep.0),
+        lock: set.lock,
         grade: set.grade.map(Into::into),
         is_paused: set.paused,
     };
@@ -110,7 +115,8 @@ fn times(rules: &Rules) -> String {
         (None, None) => None,
     };
     let amount = rules.changed.map(|amount| format!("when {amount} changed"));
-    let all: Vec<_> = clock.into_iter().chain(amount).collect();
+    let passed = rules.passed.map(|passed| format!("when {passed} passed"));
+    let all: Vec<_> = clock.into_iter().chain(amount).chain(passed).collect();
     all.join(" or ")
 }
 
@@ -170,6 +176,7 @@ fn about(status: &PolicyStatus, now_ms: u64) -> String {
         ("zone", rules.zone.clone()),
         ("only if changed", yes(rules.skip_unchanged)),
         ("keeps", kept(&rules.keep)),
+        ("locks its marks for", rules.lock.map_or("-".to_owned(), |lock| lock.to_string())),
         ("grade", word(&rules.grade)),
         ("paused", yes(rules.is_paused)),
         ("marks", status.marks.to_string()),
@@ -231,12 +238,13 @@ fn outlooks(seen: &[VolumeOutlook], now_ms: u64) -> Result<Shown, CliError> {
 fn foreseen(seen: &VolumeOutlook, now_ms: u64) -> String {
     let outlook = &seen.outlook;
     let heading = format!(
-        "{} at {}: {} marks after {} runs, {} of those that exist gone, {} of others beside them",
+        "{} at {}: {} marks after {} runs, {} of those that exist gone, which gives back {}, {} of others beside them",
         seen.volume,
         when::local(seen.at_ms),
         outlook.marks.len(),
         outlook.runs,
         outlook.gone.len(),
+        freed(seen.frees),
         seen.foreign,
     );
     let rows = outlook.marks.iter().map(|mark| {

@@ -20,7 +20,8 @@ export function kept(policy: Policy): string {
 export function times(policy: Policy): string {
   const when = policy.every ? `every ${policy.every}` : policy.cron ? `at ${policy.cron}` : "";
   const changed = policy.changed ? `as soon as ${size(policy.changed)} changed` : "";
-  return [when, changed].filter(Boolean).join(" and ") || "when asked to";
+  const passed = policy.passed ? `when ${policy.passed} passed` : "";
+  return [when, changed, passed].filter(Boolean).join(" or ") || "when asked to";
 }
 
 function remove(policy: Policy): void {
@@ -82,7 +83,10 @@ export function Policies() {
                 <td data-label="When">
                   {times(policy)} <small>{policy.zone}</small>
                 </td>
-                <td data-label="Keeps">{kept(policy)}</td>
+                <td data-label="Keeps">
+                  {kept(policy)}
+                  {policy.lock && <small> each locked for {policy.lock}</small>}
+                </td>
                 <td data-label="Next">
                   {policy.is_paused ? (
                     <Badge tone="warn">paused</Badge>

@@ -2,12 +2,13 @@
 
 import { useState } from "preact/hooks";
 import { ask, Problem, whyNot } from "../api";
-import { count, moment } from "../format";
+import { count, freed, moment } from "../format";
 import { refresh, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble, tell } from "../parts/bits";
+import { question } from "../parts/form";
 import { Timeline } from "../parts/timeline";
 import { to } from "../router";
-import type { Mark, Policy, PolicyRun } from "../types";
+import type { Freed, Mark, Policy, PolicyRun } from "../types";
 import { kept, times } from "./policies";
 
 interface Foreseen {
@@ -23,12 +24,14 @@ interface Outlook {
   runs: number;
   marks: Foreseen[];
   gone: string[];
+  frees: Freed;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const CAUSES: Record<string, string> = {
   schedule: "it was time",
   changed: "so much had changed",
+  passed: "so much time had passed",
   asked: "asked for",
 };
 
@@ -68,6 +71,7 @@ export function PolicyPage({ name }: { name: string }) {
     <>
       {policy.group ? `Group ${policy.group}` : policy.volumes?.join(", ")}, {times(policy)}; keeps{" "}
       {kept(policy)}
+      {policy.lock && `; locks each mark for ${policy.lock}`}
     </>
   );
   return (
@@ -75,6 +79,9 @@ export function PolicyPage({ name }: { name: string }) {
       <Head title={name} about={about}>
         <Button act={pause} why={why}>
           {policy.is_paused ? "Go on" : "Pause"}
+        </Button>
+        <Button act={() => locks(policy)} why={why}>
+          Lock its marks
         </Button>
         <Button act={run} why={why} tone="main">
           Run now
@@ -138,6 +145,34 @@ export function PolicyPage({ name }: { name: string }) {
   );
 }
 
+/** Asks for how long the marks are locked that it takes from now on. */
+function locks(policy: Policy): void {
+  question({
+    title: `Lock the marks of policy ${policy.name}`,
+    about:
+      "Each mark that it takes from now on is locked for so long: nobody removes it before, admins neither, and a full " +
+      "pool drops none. Marks that are locked already stay so, whatever is set here.",
+    losses: ["the way to remove such a mark, or its volume, before its time"],
+    fields: [
+      {
+        key: "span",
+        label: "For how long",
+        value: policy.lock ?? "30d",
+        hint: "Such as 12h, 30d or 1y; none for no lock. All of them together must fit 256 marks.",
+      },
+    ],
+    name: policy.name,
+    verb: "Set it",
+    command: ({ span }) => `tidemark policy set ${policy.name} --lock ${span || "SPAN"}`,
+    act: async ({ span }) => {
+      await ask("PATCH", `/policies/${encodeURIComponent(policy.name)}`, { lock: span });
+      return span === "none"
+        ? `Policy ${policy.name} locks no more marks.`
+        : `Policy ${policy.name} locks each mark for ${span}.`;
+    },
+  });
+}
+
 function said(run: PolicyRun): string {
   switch (run.outcome) {
     case "taken":
@@ -186,7 +221,11 @@ function Preview({ path }: { path: string }) {
               <a href={to("volumes", outlook.volume)}>{outlook.volume}</a>:{" "}
               {count(outlook.marks.length, "mark")} of this policy after {count(outlook.runs, "run")}
               {outlook.foreign > 0 && `, ${outlook.foreign} that are not its own`}; of those that are there
-              now, {outlook.gone.length === 0 ? "none goes" : `${outlook.gone.length} will be gone`}.
+              now,{" "}
+              {outlook.gone.length === 0
+                ? "none goes"
+                : `${outlook.gone.length} will be gone, which gives back ${freed(outlook.frees)}`}
+              .
             </p>
             {marks.length > 0 && (
               <Timeline
@@ -198,7 +237,8 @@ function Preview({ path }: { path: string }) {
             )}
             {shown && (
               <p class="faint">
-                {moment(shown.taken_ms)}: kept as {shown.kept_for.join(", ") || "held, or shown by a view"}
+                {moment(shown.taken_ms)}: kept as{" "}
+                {shown.kept_for.join(", ") || "held, locked, or shown by a view"}
               </p>
             )}
           </div>
@@ -220,6 +260,10 @@ function foreseen(volume: string, mark: Foreseen, sequence: number): Mark {
     grade: "crash",
     proof: "unverified",
     is_held: mark.kept_for.length === 0,
+    held_until_ms: null,
+    is_locked: false,
+    locked_until_ms: null,
+    frees_most_bytes: 0,
     views: [],
     group: null,
   };

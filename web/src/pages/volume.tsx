@@ -18,7 +18,7 @@ import {
 } from "../parts/bits";
 import * as deeds from "../parts/deeds";
 import { protect } from "../parts/protect";
-import { Timeline } from "../parts/timeline";
+import { keptUntil, Timeline } from "../parts/timeline";
 import { to } from "../router";
 import type { Mark, Volume } from "../types";
 
@@ -152,20 +152,21 @@ function Facts({ volume }: { volume: Volume }) {
 
 function Chosen({ mark, volume }: { mark: Mark; volume: Volume }) {
   const why = whyNot("operator");
+  const lock = mark.is_locked
+    ? `${mark.name} is ${keptUntil("locked", mark.locked_until_ms)}; nobody can unlock it before.`
+    : undefined;
   const inUse = mark.is_held
-    ? `${mark.name} is held: release the hold first.`
+    ? `${mark.name} is ${keptUntil("held", mark.held_until_ms)}: release the hold first.`
     : mark.views.length > 0
       ? `${mark.name} has ${count(mark.views.length, "view")} (${mark.views.join(", ")}): drop or promote first.`
       : undefined;
-  const hold = () =>
-    deeds.hold(mark).then(
-      () => {
-        tell(mark.is_held ? `${mark.name} may go again.` : `${mark.name} is kept.`);
-        refresh();
-      },
-      (error) =>
-        tell(error instanceof Problem ? `${error.message}; ${error.wayOut ?? ""}` : String(error), true),
-    );
+  const fail = (error: unknown) =>
+    tell(error instanceof Problem ? `${error.message}; ${error.wayOut ?? ""}` : String(error), true);
+  const letGo = () =>
+    deeds.letGo(mark).then(() => {
+      tell(`${mark.name} is no longer held.`);
+      refresh();
+    }, fail);
   return (
     <section class="chosen" aria-label="The chosen mark">
       <div>
@@ -179,7 +180,8 @@ function Chosen({ mark, volume }: { mark: Mark; volume: Volume }) {
             {mark.proof}
           </Badge>
           <Badge>{size(mark.size)}</Badge>
-          {mark.is_held && <Badge tone="warn">held</Badge>}
+          {mark.is_locked && <Badge tone="warn">{keptUntil("locked", mark.locked_until_ms)}</Badge>}
+          {mark.is_held && <Badge tone="warn">{keptUntil("held", mark.held_until_ms)}</Badge>}
           {mark.views.map((view) => (
             <a key={view} class="badge info" href={to("views")}>
               view/{view}
@@ -197,15 +199,25 @@ function Chosen({ mark, volume }: { mark: Mark; volume: Volume }) {
         >
           Roll back
         </Button>
-        <Button act={hold} why={why}>
+        <Button act={mark.is_held ? letGo : () => deeds.hold(mark)} why={why}>
           {mark.is_held ? "Release the hold" : "Hold"}
         </Button>
-        <Button act={() => deeds.removeMark(mark)} why={why ?? inUse} tone="bad">
+        <Button act={() => deeds.lock(mark)} why={why}>
+          {mark.is_locked ? "Lock longer" : "Lock"}
+        </Button>
+        <Button act={() => deeds.removeMark(mark).catch(fail)} why={why ?? lock ?? inUse} tone="bad">
           Delete
         </Button>
       </div>
     </section>
   );
+}
+
+/** What keeps a mark, beside views. */
+function kept(mark: Mark): string {
+  const lock = mark.is_locked ? [keptUntil("locked", mark.locked_until_ms)] : [];
+  const hold = mark.is_held ? [keptUntil("held", mark.held_until_ms)] : [];
+  return [...lock, ...hold].join(", ") || "–";
 }
 
 function List({ marks, chosen, choose }: { marks: Mark[]; chosen: string; choose: (name: string) => void }) {
@@ -218,7 +230,8 @@ function List({ marks, chosen, choose }: { marks: Mark[]; chosen: string; choose
             <th>Name</th>
             <th>Taken</th>
             <th>Grade</th>
-            <th>Held</th>
+            <th>Kept</th>
+            <th>Frees up to</th>
             <th>Views</th>
           </tr>
         </thead>
@@ -237,7 +250,8 @@ function List({ marks, chosen, choose }: { marks: Mark[]; chosen: string; choose
               </td>
               <td data-label="Taken">{moment(mark.taken_ms)}</td>
               <td data-label="Grade">{mark.grade}</td>
-              <td data-label="Held">{mark.is_held ? "held" : "–"}</td>
+              <td data-label="Kept">{kept(mark)}</td>
+              <td data-label="Frees up to">{size(mark.frees_most_bytes)}</td>
               <td data-label="Views">{mark.views.join(", ") || "–"}</td>
             </tr>
           ))}

@@ -1,9 +1,9 @@
 // What can be done to marks, views and volumes: the question, the command and the request of each.
 
 import { ask } from "../api";
-import { count, parseSize, size } from "../format";
+import { count, freed, option, parseSize, size } from "../format";
 import { go } from "../router";
-import type { Mark, View, Volume } from "../types";
+import type { Freed, Mark, View, Volume } from "../types";
 import { type Field, question, type Values } from "./form";
 
 const GRADES: [string, string][] = [
@@ -13,7 +13,6 @@ const GRADES: [string, string][] = [
 ];
 
 const part = encodeURIComponent;
-const option = (name: string, value: string | undefined) => (value ? ` --${name} ${value}` : "");
 
 export function newVolume(): void {
   question({
@@ -158,14 +157,64 @@ export function scrub(volume: string): void {
   });
 }
 
-export async function hold(mark: Mark): Promise<void> {
-  await ask("PATCH", `/volumes/${part(mark.volume)}/marks/${part(mark.name)}`, { is_held: !mark.is_held });
-}
-
-export function removeMark(mark: Mark): void {
+export function hold(mark: Mark): void {
   const at = `${mark.volume}@${mark.name}`;
   question({
+    title: `Hold ${at}`,
+    about:
+      "No policy thins it and nobody removes it, until the hold ends or is released. Only the time during which the " +
+      "daemon runs counts, so that a moved clock ends nothing early.",
+    fields: [
+      {
+        key: "span",
+        label: "For how long",
+        isOptional: true,
+        hint: "Such as 12h, 30d, 4w or 1y; without it, until it is released.",
+      },
+    ],
+    verb: "Hold it",
+    command: ({ span }) => `tidemark mark hold ${at}${option("for", span)}`,
+    act: async ({ span }) => {
+      const change = { is_held: true, ...(span ? { hold_for: span } : {}) };
+      await ask("PATCH", `/volumes/${part(mark.volume)}/marks/${part(mark.name)}`, change);
+      return span ? `${mark.name} is held for ${span}.` : `${mark.name} is held until it is released.`;
+    },
+  });
+}
+
+export async function letGo(mark: Mark): Promise<void> {
+  await ask("PATCH", `/volumes/${part(mark.volume)}/marks/${part(mark.name)}`, { is_held: false });
+}
+
+export function lock(mark: Mark): void {
+  const at = `${mark.volume}@${mark.name}`;
+  question({
+    title: `Lock ${at}`,
+    about:
+      "Until its time is over nothing removes this mark, nor its volume: no policy, no admin, no full pool. Nobody can " +
+      "take the lock back or make it shorter. Only the time during which the daemon runs counts.",
+    losses: ["the way to remove this mark or its volume before the lock ends"],
+    fields: [{ key: "span", label: "For how long", value: "30d", hint: "Such as 12h, 30d, 4w or 1y." }],
+    name: mark.name,
+    verb: "Lock it",
+    command: ({ span }) => `tidemark mark lock ${at} --for ${span || "SPAN"}`,
+    act: async ({ span }) => {
+      await ask("POST", `/volumes/${part(mark.volume)}/marks/${part(mark.name)}/lock`, { lock_for: span });
+      return `${mark.name} is locked for ${span}.`;
+    },
+  });
+}
+
+/** Asks how much would come back, then whether to remove it. */
+export async function removeMark(mark: Mark): Promise<void> {
+  const at = `${mark.volume}@${mark.name}`;
+  const seen = await ask<Freed>(
+    "GET",
+    `/volumes/${part(mark.volume)}/removal-preview?marks=${part(mark.name)}`,
+  );
+  question({
     title: `Delete ${at}`,
+    about: `That gives back ${freed(seen)}.`,
     losses: [`the way back to ${at}; no other mark changes`],
     name: mark.name,
     verb: "Delete it",

@@ -1,6 +1,7 @@
-// Protecting a volume: a policy that takes its marks and thins the old ones.
+// Protecting a volume: a policy that takes its marks, thins the old ones, and may lock each for some time.
 
 import { ask } from "../api";
+import { option, parseSize } from "../format";
 import { question } from "./form";
 
 const CLASSES = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
@@ -43,7 +44,20 @@ export function protect(volume?: string): void {
         key: "every",
         label: "How often",
         value: "15m",
+        isOptional: true,
         hint: "Such as 5m, 1h, 6h or 1d, even with the clock.",
+      },
+      {
+        key: "changed",
+        label: "As soon as so much has changed",
+        isOptional: true,
+        hint: "Such as 1G, instead of or beside the clock.",
+      },
+      {
+        key: "passed",
+        label: "As soon as so much time has passed since its last run",
+        isOptional: true,
+        hint: "Such as 1h: so there is a mark in any case where little changes.",
       },
       {
         key: "keep",
@@ -51,15 +65,35 @@ export function protect(volume?: string): void {
         value: "last=8,hourly=24,daily=14,weekly=8,monthly=12",
         hint: "The newest, and the first of each hour, day, week, month and year; 256 in all at most.",
       },
+      {
+        key: "lock",
+        label: "Lock each mark for",
+        isOptional: true,
+        hint: "Such as 30d: nobody can remove it before, you neither. Not with an amount of changed data.",
+      },
       { key: "skip", label: "Leave a run out where nothing has changed", kind: "check", value: "yes" },
     ],
     verb: "Protect",
-    command: ({ name, volumes, every, keep, skip }) =>
-      `tidemark policy create ${name || "NAME"} ${volumes?.replaceAll(" ", "") || "VOLUME"} --every ${every} ` +
-      `--keep ${keep}${skip ? " --skip-unchanged" : ""}`,
-    act: async ({ name, volumes = "", every, keep = "", skip }) => {
+    command: ({ name, volumes, every, changed, passed, keep, lock, skip }) =>
+      `tidemark policy create ${name || "NAME"} ${volumes?.replaceAll(" ", "") || "VOLUME"}` +
+      option("every", every) +
+      option("changed", changed) +
+      option("passed", passed) +
+      ` --keep ${keep}${option("lock", lock)}${skip ? " --skip-unchanged" : ""}`,
+    act: async ({ name, volumes = "", every, changed, passed, keep = "", lock, skip }) => {
       const names = volumes.split(",").map((one) => one.trim());
-      const rules = { name, volumes: names, every, keep: parseKeep(keep), skip_unchanged: skip === "yes" };
+      const bytes = changed ? parseSize(changed) : undefined;
+      if (bytes === null) throw new Error(`${changed} is not a size; write it as 1G`);
+      const rules = {
+        name,
+        volumes: names,
+        keep: parseKeep(keep),
+        skip_unchanged: skip === "yes",
+        ...(every ? { every } : {}),
+        ...(bytes ? { changed: bytes } : {}),
+        ...(passed ? { passed } : {}),
+        ...(lock ? { lock } : {}),
+      };
       await ask("POST", "/policies", rules);
       return `Policy ${name} protects ${volumes}.`;
     },

@@ -43,9 +43,15 @@ export function describe(mark: Mark, now: number): string {
     `${mark.grade}-consistent`,
   ];
   parts.push(size(mark.size));
-  if (mark.is_held) parts.push("held");
+  if (mark.is_locked) parts.push(keptUntil("locked", mark.locked_until_ms));
+  if (mark.is_held) parts.push(keptUntil("held", mark.held_until_ms));
   if (mark.views.length > 0) parts.push(`viewed by ${mark.views.join(", ")}`);
   return parts.join("; ");
+}
+
+/** "held", or "held until 1 Mar 2027, 02:30:00". */
+export function keptUntil(word: string, end_ms: number | null): string {
+  return end_ms === null ? word : `${word} until ${moment(end_ms)}`;
 }
 
 export function Timeline({ marks, chosen, choose, now }: TimelineProps) {
@@ -157,6 +163,7 @@ export function Timeline({ marks, chosen, choose, now }: TimelineProps) {
           <li class="filesystem">file system</li>
           <li class="application">application</li>
           <li class="held">held</li>
+          <li class="locked">locked</li>
           <li class="viewed">has a view</li>
         </ul>
         <span class="buttons">
@@ -199,7 +206,13 @@ export function Timeline({ marks, chosen, choose, now }: TimelineProps) {
             return (
               <g key={one.id} class={`${one.grade} ${one.name === chosen ? "chosen" : ""}`}>
                 <rect x={x - bar / 2} y={top} width={bar} height={FLOOR - top} rx={bar / 2} />
-                {one.is_held && <path class="held" d={`M${x} ${top - 12}l4 5-4 5-4-5z`} />}
+                {one.is_locked && (
+                  <path
+                    class="locked"
+                    d={`M${x - 4.5} ${top - 7}h9v-6h-2v-2a2.5 2.5 0 0 0-5 0v2h-2zm3.4-6v-2a1.1 1.1 0 0 1 2.2 0v2z`}
+                  />
+                )}
+                {one.is_held && !one.is_locked && <path class="held" d={`M${x} ${top - 12}l4 5-4 5-4-5z`} />}
                 {one.views.length > 0 && <circle class="viewed" cx={x} cy={FLOOR + 7} r="3.5" />}
               </g>
             );
