@@ -28,6 +28,7 @@ use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
 use crate::jobs::Jobs;
 use crate::policy::Policies;
+use crate::secrets::Vault;
 use crate::state::{StateDir, StateLock};
 use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
 use crate::uses::{Closing, Scope, Uses};
@@ -58,6 +59,7 @@ pub struct Appliance {
     doors: Doors,
     attachments: Attachments,
     jobs: Jobs,
+    vault: Arc<Vault>,
     catalogue: Arc<Catalogue>,
     access: Arc<Access>,
     audit: Arc<Audit>,
@@ -138,7 +140,10 @@ impl Appliance {
         let events = Events::new(Arc::clone(&clock));
         let default_export = config.nbd.default_export.clone();
         let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
-        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path(), events.clone()));
+        let vault = Arc::new(Vault::open(state.path()));
+        let targets =
+            Iscsi::open(Arc::clone(&pool), state.path(), Arc::clone(&vault), events.clone());
+        let iscsi = Arc::new(targets);
         let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
@@ -152,6 +157,7 @@ impl Appliance {
             audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
             catalogue,
+            vault,
             api: Mutex::default(),
             api_trouble: Mutex::default(),
             lock,
@@ -293,6 +299,14 @@ impl Appliance {
             ),
             is_failure: false,
         }));
+        all.extend(self.iscsi.locked().or_else(|| self.vault.trouble()).map(|error| Trouble {
+            of: "secrets".into(),
+            what: match error.way_out() {
+                Some(way_out) => format!("{error}; {way_out}"),
+                None => error.to_string(),
+            },
+            is_failure: self.iscsi.locked().is_some(),
+        }));
         all.extend(self.catalogue.trouble().map(|what| Trouble {
             of: "catalogue".into(),
             what,
@@ -337,6 +351,11 @@ impl Appliance {
     /// Who may come in.
     pub fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    /// Where secrets are sealed.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What was done by whom.

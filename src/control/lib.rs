@@ -28,6 +28,7 @@ pub mod open_files;
 pub mod policy;
 pub mod quickstart;
 pub mod role;
+pub mod secrets;
 pub mod state;
 pub mod status;
 pub mod uses;
