@@ -29,8 +29,8 @@ impl Appliance {
             });
         }
         let name = name.unwrap_or_else(|| when::mark_name(self.clock().wall_ms()));
-        let taken =
-            self.pool().take_mark(volumes, MarkRequest { name: name.clone(), grade }).await?;
+        let request = MarkRequest { name: name.clone(), grade };
+        let taken = self.traffic().mark(self.pool().take_mark(volumes, request)).await?;
         for volume in volumes {
             self.events().tell(EventKind::Mark, volume);
         }

@@ -15,6 +15,7 @@ use crate::model::{
     NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page,
     PolicyChange, Removal, Removed, Rules, Setup, TargetChange, VolumeChange,
 };
+use crate::paged::Paging;
 
 /// How a type is described.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -54,6 +55,11 @@ const fn told<T: JsonSchema>(
 
 const fn get<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
     told::<T>("GET", path, id, summary)
+}
+
+/// One that lists `T`s, a page at a time where it is asked for pages.
+const fn list<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
+    get::<Vec<T>>(path, id, summary).asked::<Paging>()
 }
 
 /// One that makes a `T` from a `B`.
@@ -128,7 +134,7 @@ fn appliance() -> [Told; 14] {
                 "What changes, as server-sent events",
             )
         },
-        get::<Vec<AttachmentStatus>>(
+        list::<AttachmentStatus>(
             "/attachments",
             "list_attachments",
             "What is attached to the daemon's host",
@@ -139,10 +145,10 @@ fn appliance() -> [Told; 14] {
             "Make a block device of a disk, and mount it if asked to",
         ),
         remove::<Removed>("/attachments/{of}", "detach", "Unmount and take away what attach made"),
-        get::<Vec<ExportStatus>>("/exports", "list_exports", "What NBD clients may open"),
-        get::<Vec<SessionStatus>>("/sessions", "list_sessions", "Clients that are connected"),
+        list::<ExportStatus>("/exports", "list_exports", "What NBD clients may open"),
+        list::<SessionStatus>("/sessions", "list_sessions", "Clients that are connected"),
         remove::<Removed>("/sessions/{id}", "end_session", "End a client's session"),
-        get::<Vec<JobStatus>>("/jobs", "list_jobs", "Work that takes long"),
+        list::<JobStatus>("/jobs", "list_jobs", "Work that takes long"),
         get::<JobStatus>("/jobs/{id}", "show_job", "One job and what came of it"),
         remove::<JobStatus>("/jobs/{id}", "cancel_job", "Tell a job to stop"),
         get::<Vec<PortalStatus>>(
@@ -160,7 +166,7 @@ fn appliance() -> [Told; 14] {
 
 fn volumes() -> [Told; 13] {
     [
-        get::<Vec<VolumeStatus>>("/volumes", "list_volumes", "Volumes: live virtual disks"),
+        list::<VolumeStatus>("/volumes", "list_volumes", "Volumes: live virtual disks"),
         make::<NewVolume, VolumeStatus>(
             "/volumes",
             "create_volume",
@@ -196,7 +202,7 @@ fn volumes() -> [Told; 13] {
             "undo_rollback",
             "Undo the last rollback of a volume",
         ),
-        get::<Vec<GroupStatus>>(
+        list::<GroupStatus>(
             "/groups",
             "list_groups",
             "Groups: volumes that are marked at one instant",
@@ -222,7 +228,7 @@ fn marks_and_views() -> [Told; 10] {
             "take_mark",
             "Take a mark; of several volumes at one instant",
         ),
-        get::<Vec<MarkStatus>>(
+        list::<MarkStatus>(
             "/volumes/{name}/marks",
             "list_marks",
             "The marks of a volume or view, oldest first",
@@ -239,7 +245,7 @@ fn marks_and_views() -> [Told; 10] {
             "Remove a mark, wherever it is in the chain",
         )
         .asked::<Removal>(),
-        get::<Vec<ViewStatus>>("/views", "list_views", "Views: read-write disks made from marks"),
+        list::<ViewStatus>("/views", "list_views", "Views: read-write disks made from marks"),
         make::<NewView, ViewStatus>("/views", "create_view", "Make a read-write disk from a mark"),
         get::<ViewStatus>("/views/{name}", "show_view", "One view"),
         remove::<Removed>("/views/{name}", "remove_view", "Drop a view and what was written to it")
@@ -254,7 +260,7 @@ fn marks_and_views() -> [Told; 10] {
 
 fn targets() -> [Told; 19] {
     [
-        get::<Vec<TargetStatus>>("/targets", "list_targets", "iSCSI targets"),
+        list::<TargetStatus>("/targets", "list_targets", "iSCSI targets"),
         make::<NewTarget, TargetStatus>(
             "/targets",
             "create_target",
@@ -264,7 +270,7 @@ fn targets() -> [Told; 19] {
         change::<TargetChange, TargetStatus>("/targets/{name}", "change_target", "Change a target"),
         remove::<Removed>("/targets/{name}", "remove_target", "Remove a target; its disks stay")
             .asked::<Removal>(),
-        get::<Vec<LunStatus>>("/targets/{name}/luns", "list_luns", "The LUNs of a target"),
+        list::<LunStatus>("/targets/{name}/luns", "list_luns", "The LUNs of a target"),
         make::<NewLun, LunStatus>("/targets/{name}/luns", "map_lun", "Put a disk under a LUN"),
         get::<LunStatus>("/targets/{name}/luns/{lun}", "show_lun", "One LUN"),
         change::<LunChange, LunStatus>(
@@ -336,7 +342,7 @@ fn people() -> [Told; 13] {
             "Make the first admin, with the code that the daemon printed",
         )
         .with::<Setup>(),
-        get::<Vec<UserStatus>>("/users", "list_users", "People who may come in"),
+        list::<UserStatus>("/users", "list_users", "People who may come in"),
         make::<NewUser, UserStatus>("/users", "add_user", "Make a user"),
         change::<UserChange, UserStatus>(
             "/users/{name}",
@@ -348,7 +354,7 @@ fn people() -> [Told; 13] {
             "remove_user",
             "Remove a user with their sessions and tokens",
         ),
-        get::<Vec<TokenStatus>>("/tokens", "list_tokens", "Programs that may come in"),
+        list::<TokenStatus>("/tokens", "list_tokens", "Programs that may come in"),
         make::<NewToken, TokenMade>(
             "/tokens",
             "create_token",
@@ -367,7 +373,7 @@ fn people() -> [Told; 13] {
 
 fn policies() -> [Told; 9] {
     [
-        get::<Vec<PolicyStatus>>(
+        list::<PolicyStatus>(
             "/policies",
             "list_policies",
             "What is protected when, and what stays",
@@ -400,7 +406,7 @@ fn policies() -> [Told; 9] {
             "run_policy",
             "Take a mark by a policy now",
         ),
-        get::<Vec<RunStatus>>(
+        list::<RunStatus>(
             "/policies/{name}/runs",
             "list_policy_runs",
             "What came of its last runs",

@@ -39,6 +39,7 @@ use units::Units;
 use crate::error::ControlError;
 use crate::events::{EventKind, Events};
 use crate::secrets::Vault;
+use crate::traffic::Traffic;
 
 /// Says what is wrong with the files of targets in a directory, and changes nothing.
 ///
@@ -77,11 +78,11 @@ pub struct Iscsi {
 }
 
 impl Iscsi {
-    /// What the files in this directory say of this pool.
-    pub fn open(pool: Arc<Pool>, dir: &Path, vault: Arc<Vault>, events: Events) -> Self {
+    /// What the files in this directory say of a pool; what clients do with its disks is counted in `traffic`.
+    pub fn open(traffic: Arc<Traffic>, dir: &Path, vault: Arc<Vault>, events: Events) -> Self {
         let iscsi = Self {
-            units: Units::new(Arc::clone(&pool)),
-            pool,
+            pool: Arc::clone(traffic.pool()),
+            units: Units::new(traffic),
             events,
             files: Files::new(dir, vault),
             groups: PortGroups::new(Vec::new()),
