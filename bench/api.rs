@@ -52,9 +52,25 @@ impl Api {
     /// # Errors
     /// Where the daemon is gone or refuses.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
-        let mut stream = UnixStream::connect(&self.socket)?;
+        self.ask_at(method, &format!("/api/v1{path}"), body)
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Where the daemon is gone.
+    pub fn connect(&self) -> Outcome<UnixStream> {
+        Ok(UnixStream::connect(&self.socket)?)
+    }
+
+    /// Asks once, at an address outside the API too.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub fn ask_at(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
+        let mut stream = self.connect()?;
         let head = format!(
-            "{method} /api/v1{path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

@@ -27,6 +27,7 @@ mod marks;
 mod measure;
 mod memory;
 mod nbd;
+mod office;
 mod payload;
 mod plan;
 mod plot;
@@ -162,6 +163,10 @@ async fn found(question: &Question, settings: &Settings, site: &Site) -> Outcome
         Question::Memory { entries_max, .. } => {
             let memory = memory::ask(settings, site, *entries_max).await?;
             Findings::of(&memory, "memory", memory::markdown(&memory))?
+        }
+        Question::Office(_) => {
+            let figures = office::ask(settings, site).await?;
+            Findings::of(&figures, "office", office::markdown(&figures))?
         }
         Question::Recovery(_) => {
             let recoveries = recovery::ask(settings, site).await?;

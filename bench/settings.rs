@@ -53,6 +53,8 @@ pub enum Question {
         #[arg(long, default_value_t = 1_000_000)]
         entries_max: u64,
     },
+    /// How soon lists are answered, what a thousand policies cost, and what being watched does
+    Office(Settings),
     /// How soon it serves again after SIGKILL under load
     Recovery(Settings),
 }
@@ -61,7 +63,10 @@ impl Question {
     /// How to measure.
     pub fn settings(&self) -> &Settings {
         match self {
-            Self::Nbd(settings) | Self::Marks(settings) | Self::Recovery(settings) => settings,
+            Self::Nbd(settings)
+            | Self::Marks(settings)
+            | Self::Office(settings)
+            | Self::Recovery(settings) => settings,
             Self::Iscsi { settings, .. } => settings,
             Self::Busy { settings, .. } => settings,
             Self::Curves { settings, .. } => settings,

@@ -14,6 +14,7 @@ use control::catalogue::on_a_thread;
 use control::{Appliance, ControlError};
 use serde_json::Value;
 
+use crate::once::REPLAYED_HEADER;
 use crate::operations::{self, Operation};
 use crate::problem::{PROBLEM_TYPE, Problem};
 use crate::server::BODY_LEN_MAX;
@@ -24,8 +25,6 @@ pub const COOKIE: &str = "tidemark_session";
 pub const CSRF_HEADER: &str = "x-csrf-token";
 /// What of a request's body is never written down.
 const SECRETS: &[&str] = &["password", "secret", "code", "token"];
-/// Below this all operations lie.
-const BASE: &str = "/api/v1";
 
 /// By which way a request came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,8 +53,7 @@ pub async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let path = path.as_str().strip_prefix(BASE).unwrap_or_default().to_owned();
-    let Some(operation) = operations::find(request.method().as_str(), &path) else {
+    let Some(operation) = operations::of_route(request.method().as_str(), path.as_str()) else {
         return Problem::no_method().into_response();
     };
     let caller = match who_asks(&office, way, request.headers()).await {
@@ -73,7 +71,7 @@ pub async fn guard(
         who: caller.as_ref().map(name_of).unwrap_or_default(),
         role: caller.as_ref().map(|caller| caller.role.to_string()).unwrap_or_default(),
         origin: way.origin(),
-        operation: format!("{} {path}", operation.method),
+        operation: format!("{} {}", operation.method, operation.path),
         // The router has taken the base from the address already.
         object: request.uri().path().to_owned(),
         ..Deed::default()
@@ -180,7 +178,8 @@ fn shows_csrf(caller: &Caller, headers: &HeaderMap) -> Result<(), Box<Problem>> 
     )))
 }
 
-fn name_of(caller: &Caller) -> String {
+/// As the audit log has them.
+pub(crate) fn name_of(caller: &Caller) -> String {
     match &caller.token {
         Some(label) => format!("{} by token {label:?}", caller.who),
         None => caller.who.clone(),
@@ -229,6 +228,9 @@ async fn with_detail(request: Request, deed: &mut Deed) -> Result<Request, Probl
 
 /// What came of it, in the words of the answer.
 async fn outcome_of(response: Response) -> (Response, String) {
+    if response.headers().contains_key(REPLAYED_HEADER) {
+        return (response, "answered as before: the same request came already".into());
+    }
     if response.status().is_success() {
         return (response, "done".into());
     }

@@ -13,11 +13,14 @@ pub mod health;
 pub mod https;
 pub mod metrics;
 pub mod model;
+pub mod once;
 pub mod openapi;
 pub mod operations;
+pub mod paged;
 pub mod problem;
 pub mod routes;
 pub mod server;
+pub mod tags;
 
 pub use certificate::Certificates;
 pub use https::Https;

@@ -4,16 +4,20 @@
 //! Source: OpenMetrics 1.0.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 use control::capacity::Forecasts;
 use control::capacity::forecast::Forecast;
 use control::status::{
-    ApplianceStatus, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
+    ApplianceStatus, DiskRef, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
     VolumeState,
 };
+use control::traffic::{Counted, LATENCY_CLASSES, Reading, Traffic};
 use control::{Appliance, ControlError};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -26,6 +30,67 @@ const DAY_SECONDS: f64 = 86_400.0;
 
 type Labels = Vec<(&'static str, String)>;
 
+/// The classes of latency between which a histogram tells no difference, so that a scrape stays short: the ends of
+/// those that are told, as powers of two of microseconds, 16 us to 8.4 s.
+const TOLD_CLASSES: &[usize] = &[4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 23];
+const _: () = assert!(TOLD_CLASSES[TOLD_CLASSES.len() - 1] < LATENCY_CLASSES);
+
+/// What only goes up, for each set of labels.
+#[derive(Debug)]
+struct Totals(Vec<(Labels, u64)>);
+
+impl EncodeMetric for Totals {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (labels, value) in &self.0 {
+            encoder.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+/// How long something took, for each set of labels.
+#[derive(Debug)]
+struct Times(Vec<(Labels, Reading)>);
+
+impl EncodeMetric for Times {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (labels, reading) in &self.0 {
+            let buckets = buckets(reading);
+            // Counters are read one after the other: the sum of the classes is what they agree with.
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let sum = reading.total.as_secs_f64();
+            if labels.is_empty() {
+                encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                continue;
+            }
+            let mut one = encoder.encode_family(labels)?;
+            one.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+/// The told classes: where each ends, in seconds, and how many fell into it; the last has no end.
+fn buckets(reading: &Reading) -> Vec<(f64, u64)> {
+    let mut buckets = Vec::new();
+    let mut from = 0;
+    for &class in TOLD_CLASSES {
+        let count = reading.latency[from..=class].iter().sum();
+        buckets.push((bytes(1 << class) / 1e6, count));
+        from = class + 1;
+    }
+    buckets.push((f64::MAX, reading.latency[from..].iter().sum()));
+    buckets
+}
+
 /// One scrape.
 struct Sheet(Registry);
 
@@ -35,6 +100,16 @@ impl Sheet {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);
         self.0.register(name, about, gauge);
+    }
+
+    /// What only goes up; `_total` is put after the name.
+    fn totals(&mut self, name: &str, about: &str, values: Vec<(Labels, u64)>) {
+        self.0.register(name, about, Totals(values));
+    }
+
+    /// How long something took.
+    fn times(&mut self, name: &str, about: &str, values: Vec<(Labels, Reading)>) {
+        self.0.register(name, about, Times(values));
     }
 
     /// A number for each set of labels.
@@ -70,6 +145,7 @@ pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
         Some((volume.name.to_string(), appliance.marks(&volume.name).ok()?))
     });
     about_marks(&mut sheet, &marks.collect());
+    about_traffic(&mut sheet, appliance.traffic());
     sheet.text().map_err(|error| ControlError::State {
         what: "write the metrics".into(),
         why: error.to_string(),
@@ -216,6 +292,40 @@ fn about_marks(sheet: &mut Sheet, marks: &BTreeMap<String, Vec<MarkStatus>>) {
     sheet.each("mark_newest_verified_timestamp_seconds", about, verified);
 }
 
+fn about_traffic(sheet: &mut Sheet, traffic: &Traffic) {
+    let all = traffic.disks_read();
+    let of = |disk: &DiskRef| match disk {
+        DiskRef::View(name) => ("view", name.to_string()),
+        DiskRef::Volume(name) => ("volume", name.to_string()),
+        DiskRef::Mark(mark) => ("mark", mark.to_string()),
+    };
+    let kinds = [
+        ("read", Counted::Read, "Reads"),
+        ("write", Counted::Write, "Writes"),
+        ("zero", Counted::Zero, "Discards and writes of zeroes"),
+        ("flush", Counted::Flush, "Flushes"),
+    ];
+    for sort in ["volume", "view"] {
+        let meant: Vec<_> = all.iter().filter(|(disk, _)| of(disk).0 == sort).collect();
+        for (word, kind, about) in kinds {
+            let read = meant.iter().map(|(disk, stats)| (vec![of(disk)], stats.read(kind)));
+            let read: Vec<_> = read.collect();
+            let told = |what: fn(&Reading) -> u64| {
+                read.iter().map(|(labels, reading)| (labels.clone(), what(reading))).collect()
+            };
+            let about = |what: &str| format!("{about} of a {sort}{what}");
+            let name = |what: &str| format!("{sort}_{word}{what}");
+            if kind != Counted::Flush {
+                sheet.totals(&name("_bytes"), &about(", in bytes"), told(|one| one.bytes));
+            }
+            sheet.totals(&name("_failures"), &about(" that failed"), told(|one| one.failed));
+            sheet.times(&name("_seconds"), &about(", until answered"), read);
+        }
+    }
+    let taken = vec![(Vec::new(), traffic.marks_taken())];
+    sheet.times("mark_create_seconds", "Until a mark was taken", taken);
+}
+
 fn word(grade: Grade) -> &'static str {
     match grade {
         Grade::Crash => "crash",
@@ -244,6 +354,33 @@ fn flag(is_so: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_took_how_long_is_told_in_classes_that_add_up() {
+        let counters = control::traffic::Counters::default();
+        for micros in [1, 100, 3_000, 60_000_000] {
+            counters.add(Some(512), std::time::Duration::from_micros(micros));
+        }
+        counters.add(None, std::time::Duration::from_micros(100));
+        let mut sheet = Sheet(Registry::with_prefix("tidemark"));
+        let labels = vec![("volume", "mail".to_owned())];
+        let read = counters.read();
+        sheet.totals("volume_read_bytes", "Reads", vec![(labels.clone(), read.bytes)]);
+        sheet.times("volume_read_seconds", "Reads", vec![(labels, read)]);
+        let mut text = String::new();
+        encode(&mut text, &sheet.0).unwrap();
+        for line in [
+            "# TYPE tidemark_volume_read_bytes counter",
+            "tidemark_volume_read_bytes_total{volume=\"mail\"} 2048",
+            "# TYPE tidemark_volume_read_seconds histogram",
+            "tidemark_volume_read_seconds_bucket{le=\"0.000016\",volume=\"mail\"} 1",
+            "tidemark_volume_read_seconds_bucket{le=\"0.000128\",volume=\"mail\"} 3",
+            "tidemark_volume_read_seconds_bucket{le=\"+Inf\",volume=\"mail\"} 5",
+            "tidemark_volume_read_seconds_count{volume=\"mail\"} 5",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in {text}");
+        }
+    }
 
     #[test]
     fn a_number_is_written_with_its_name_its_labels_and_what_it_is() {

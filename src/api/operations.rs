@@ -25,6 +25,18 @@ pub struct Operation {
     pub page: &'static str,
 }
 
+/// Below this all operations lie.
+pub const BASE: &str = "/api/v1";
+/// Requests to make something that make nothing, and so are carried out as often as they come.
+const MAKE_NOTHING: &[&str] = &["/policy-preview"];
+
+impl Operation {
+    /// Whether a request with a key is carried out once.
+    pub fn is_once(&self) -> bool {
+        self.method == "POST" && self.role.is_some() && !MAKE_NOTHING.contains(&self.path)
+    }
+}
+
 const fn operation(
     method: &'static str,
     path: &'static str,
@@ -221,6 +233,11 @@ pub const OPERATIONS: &[Operation] = {
 pub fn find(method: &str, path: &str) -> Option<&'static Operation> {
     let method = if method == "HEAD" { "GET" } else { method };
     OPERATIONS.iter().find(|operation| operation.method == method && operation.path == path)
+}
+
+/// The operation of a method at an address as the whole router writes it.
+pub fn of_route(method: &str, path: &str) -> Option<&'static Operation> {
+    find(method, path.strip_prefix(BASE).unwrap_or_default())
 }
 
 #[cfg(test)]

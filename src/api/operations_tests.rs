@@ -80,4 +80,14 @@ fn an_operation_is_found_by_its_method_and_its_address() {
     assert_eq!(find("HEAD", "/status"), find("GET", "/status"));
     assert_eq!(find("DELETE", "/views/{name}").unwrap().page, "views");
     assert_eq!(find("PUT", "/views/{name}"), None);
+    assert_eq!(of_route("GET", "/api/v1/status"), find("GET", "/status"));
+    assert_eq!(of_route("GET", "/status"), None);
+}
+
+#[test]
+fn what_makes_something_is_carried_out_once_and_a_login_is_not() {
+    let is_once = |method, path| find(method, path).unwrap().is_once();
+    assert!(is_once("POST", "/marks") && is_once("POST", "/tokens"));
+    assert!(!is_once("POST", "/session") && !is_once("POST", "/policy-preview"));
+    assert!(!is_once("PATCH", "/volumes/{name}"));
 }

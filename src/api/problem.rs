@@ -85,6 +85,9 @@ impl From<ControlError> for Problem {
             ControlError::Catalogue { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The catalogue cannot be used")
             }
+            ControlError::Secrets { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The key of secrets cannot be used")
+            }
             _ => of_kind(error.kind()),
         };
         let after_s = match &error {

@@ -11,7 +11,10 @@ use axum::{Extension, Router};
 use control::Appliance;
 
 use crate::guard::{Way, guard};
+use crate::once::once;
+use crate::operations::BASE;
 use crate::problem::Problem;
+use crate::tags::{Tags, tags};
 use crate::{health, routes};
 
 /// Bytes of a request's body: the largest names 64 volumes.
@@ -52,10 +55,13 @@ pub async fn serve(
 
 /// All addresses of the API. Each request must carry the [`Way`] by which it came.
 pub fn router(appliance: Arc<Appliance>) -> Router {
-    let guarded =
-        routes::all().route_layer(middleware::from_fn_with_state(Arc::clone(&appliance), guard));
+    let reader = Tags::new(routes::all().with_state(Arc::clone(&appliance)));
+    let guarded = routes::all()
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&appliance), once))
+        .route_layer(middleware::from_fn_with_state(reader, tags))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&appliance), guard));
     Router::new()
-        .nest("/api/v1", guarded)
+        .nest(BASE, guarded)
         .merge(health::routes(&appliance))
         .fallback(crate::assets::answer)
         .method_not_allowed_fallback(async || Problem::no_method())

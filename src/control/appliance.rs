@@ -11,10 +11,11 @@ use base::clock::Clock;
 use base::rng::Rng;
 use disk::Shelf;
 use kernel_stubs::Attacher;
-use store::{Pool, World};
+use store::{Pool, PoolOptions, World};
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
+use crate::answers::Answers;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
 use crate::audit::Audit;
@@ -27,10 +28,13 @@ use crate::events::{self, Events};
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
 use crate::iscsi::Iscsi;
+use crate::job_history::Past;
 use crate::jobs::Jobs;
 use crate::policy::Policies;
+use crate::secrets::Vault;
 use crate::state::{StateDir, StateLock, while_in_use};
 use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
+use crate::traffic::Traffic;
 use crate::uses::{Closing, Scope, Uses};
 use crate::volumes::Sessions;
 
@@ -62,8 +66,11 @@ pub struct Appliance {
     doors: Doors,
     attachments: Attachments,
     jobs: Jobs,
+    vault: Arc<Vault>,
+    traffic: Arc<Traffic>,
     catalogue: Arc<Catalogue>,
     access: Arc<Access>,
+    answers: Arc<Answers>,
     audit: Arc<Audit>,
     /// Keeps the copy of the catalogue.
     copying: JoinHandle<()>,
@@ -133,18 +140,18 @@ impl Appliance {
         attachments.clean_up().await;
         // Before the doors open: who sees one looks for the socket at once, and that must not wait for a database.
         let catalogue = open_catalogue(&state).await?;
-        let options = config.pool_options();
-        if !Pool::exists(&shelf).await? {
-            Pool::create(&shelf, &options, &world).await?;
-            tracing::info!(dir = %state.pool().display(), "made a new pool");
-        }
-        let pool = Pool::open(shelf, options, world.clone()).await?;
+        let past = Past::of(&catalogue, clock.wall_ms()).await;
+        let pool = open_pool(&state, shelf, config.pool_options(), &world).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
         let events = Events::new(Arc::clone(&clock));
-        let default_export = config.nbd.default_export.clone();
-        let exports = Arc::new(PoolExports::new(Arc::clone(&pool), uses.clone(), default_export));
-        let iscsi = Arc::new(Iscsi::open(Arc::clone(&pool), state.path(), events.clone()));
+        let traffic = Arc::new(Traffic::new(Arc::clone(&pool), Arc::clone(&clock)));
+        let default = config.nbd.default_export.clone();
+        let exports = Arc::new(PoolExports::new(Arc::clone(&traffic), uses.clone(), default));
+        let vault = Arc::new(Vault::open(state.path()));
+        let by = Arc::clone(&traffic);
+        let targets = Iscsi::open(by, state.path(), Arc::clone(&vault), events.clone());
+        let iscsi = Arc::new(targets);
         let opened = Doors::open(Arc::clone(&exports), Arc::clone(&iscsi), &config, &world).await;
         let doors = match opened {
             Ok(doors) => doors,
@@ -155,9 +162,12 @@ impl Appliance {
         };
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
+            answers: Arc::new(Answers::new(&catalogue, &vault, &clock)),
             audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
             catalogue,
+            vault,
+            traffic,
             api: Mutex::default(),
             api_trouble: Mutex::default(),
             lock,
@@ -172,7 +182,7 @@ impl Appliance {
             iscsi,
             doors,
             attachments,
-            jobs: Jobs::new(Arc::clone(&clock), events.clone()),
+            jobs: Jobs::new(Arc::clone(&clock), events.clone(), past),
             events,
             policies: Arc::new(Policies::open(state.path())),
             capacity: Arc::new(Capacity::open(state.path())),
@@ -302,6 +312,14 @@ impl Appliance {
             ),
             is_failure: false,
         }));
+        all.extend(self.iscsi.locked().or_else(|| self.vault.trouble()).map(|error| Trouble {
+            of: "secrets".into(),
+            what: match error.way_out() {
+                Some(way_out) => format!("{error}; {way_out}"),
+                None => error.to_string(),
+            },
+            is_failure: self.iscsi.locked().is_some(),
+        }));
         all.extend(self.catalogue.trouble().map(|what| Trouble {
             of: "catalogue".into(),
             what,
@@ -347,6 +365,21 @@ impl Appliance {
     /// Who may come in.
     pub fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    /// What was answered to requests with a key.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    /// What clients do with disks, in numbers.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// Where secrets are sealed.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What was done by whom.
@@ -457,6 +490,20 @@ impl Appliance {
     fn not_in_force(&self) -> MutexGuard<'_, Vec<String>> {
         self.not_in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Opens the pool, and makes it at the first start.
+async fn open_pool(
+    state: &StateDir,
+    shelf: Arc<dyn Shelf>,
+    options: PoolOptions,
+    world: &World,
+) -> Result<Arc<Pool>, ControlError> {
+    if !Pool::exists(&shelf).await? {
+        Pool::create(&shelf, &options, world).await?;
+        tracing::info!(dir = %state.pool().display(), "made a new pool");
+    }
+    Ok(Pool::open(shelf, options, world.clone()).await?)
 }
 
 /// Opens the catalogue, on a thread that may wait for a disk.

@@ -258,7 +258,7 @@ impl Appliance {
     /// `AlreadyAttached`, `Attach` where the host or the file system refuses, or what the store says.
     pub async fn attach(&self, mut plan: AttachPlan) -> Result<AttachmentStatus, ControlError> {
         plan.of = self.as_disk(plan.of);
-        let disk = self.pool().disk(&plan.of)?;
+        let disk = self.traffic().disk(&plan.of)?;
         let entered = self.uses().enter(&plan.of, User::Attachment)?;
         let attached = self.attachments().attach(disk, &plan, entered).await?;
         self.events().tell(EventKind::Attachment, &plan.of);

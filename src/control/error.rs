@@ -119,6 +119,14 @@ pub enum ControlError {
         /// What the database says.
         why: String,
     },
+    /// What is sealed cannot be opened, or nothing be sealed.
+    #[error("{why}")]
+    Secrets {
+        /// What is wrong with the key, or with what was sealed.
+        why: String,
+        /// Where the key belongs.
+        way_out: String,
+    },
     /// Nobody is let in with this.
     #[error("{why}")]
     NotKnown {
@@ -182,6 +190,7 @@ impl ControlError {
                 ErrorKind::Invalid
             }
             Self::Catalogue { .. }
+            | Self::Secrets { .. }
             | Self::State { .. }
             | Self::Listen { .. }
             | Self::TooMany { .. } => ErrorKind::Failed,
@@ -208,6 +217,7 @@ impl ControlError {
             | Self::Invalid { way_out, .. }
             | Self::Unknown { way_out, .. }
             | Self::NotKnown { way_out, .. }
+            | Self::Secrets { way_out, .. }
             | Self::Conflict { way_out, .. } => Some(way_out.clone()),
             Self::Book { .. } => Some(
                 "correct it, or move it away and set up targets anew; then reload with SIGHUP"

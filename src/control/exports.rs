@@ -10,20 +10,23 @@ use targets::{Export, ExportError, ExportSummary, Exports};
 use crate::contexts::DiskContexts;
 use crate::error::ControlError;
 use crate::status::ExportStatus;
+use crate::traffic::Traffic;
 use crate::uses::{User, Uses};
 use crate::when;
 
 /// The exports of a pool.
 pub struct PoolExports {
     pool: Arc<Pool>,
+    traffic: Arc<Traffic>,
     uses: Uses,
     default_export: RwLock<Option<String>>,
 }
 
 impl PoolExports {
-    /// The exports of this pool; who opens one is written into `uses`.
-    pub fn new(pool: Arc<Pool>, uses: Uses, default_export: Option<String>) -> Self {
-        Self { pool, uses, default_export: RwLock::new(default_export) }
+    /// The exports of a pool; who opens one is written into `uses`, and what they do into `traffic`.
+    pub fn new(traffic: Arc<Traffic>, uses: Uses, default_export: Option<String>) -> Self {
+        let pool = Arc::clone(traffic.pool());
+        Self { pool, traffic, uses, default_export: RwLock::new(default_export) }
     }
 
     /// Changes which export is meant by clients that name none.
@@ -64,7 +67,7 @@ impl PoolExports {
     fn open_disk(&self, disk: &DiskRef) -> Result<Export, ControlError> {
         let description = self.describe(disk)?;
         let guard = self.uses.enter(disk, User::Session)?;
-        let opened = self.pool.disk(disk)?;
+        let opened = self.traffic.disk(disk)?;
         let is_read_only = matches!(disk, DiskRef::Mark(_)) || opened.geometry().is_read_only;
         Ok(Export {
             name: disk.to_string(),

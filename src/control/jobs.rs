@@ -1,7 +1,7 @@
 //! Work that takes long: what runs, how far it is, how it ended.
 //!
-//! A job lives in this process. What must survive its end (a rollback, a promotion) goes on in the store
-//! by itself; the job only watches it, and is there again after a restart.
+//! A job lives in this process, and what is told of it in the catalogue (`job_history`). What must survive its end (a
+//! rollback, a promotion) goes on in the store by itself; the job only watches it, and after a restart another does.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +15,14 @@ use serde_json::Value;
 use store::DiskRef;
 use tokio::task::JoinHandle;
 
+use crate::catalogue::{Catalogue, on_a_thread};
 use crate::error::ControlError;
 use crate::events::{EventKind, Events};
+use crate::job_history::{self, Past};
 use crate::status::Failure;
 
 /// Finished jobs that are remembered; the oldest go first.
-const JOBS_KEPT_MAX: usize = 100;
+pub const JOBS_KEPT_MAX: usize = 100;
 /// How long jobs may take to notice that the daemon stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,7 @@ pub enum JobState {
 /// A job.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobStatus {
-    /// Its number, unique while the daemon runs.
+    /// Its number.
     pub id: u64,
     /// What it does.
     pub kind: JobKind,
@@ -85,9 +87,9 @@ pub struct JobStatus {
     pub started_ms: u64,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// What came of it: a scrub's report, the path that was released.
+    /// What came of it: a scrub's report, the path that was released. A very long one is not kept over a restart.
     pub result: Option<Value>,
-    /// Why it failed.
+    /// Why it failed; `interrupted` where the daemon ended meanwhile.
     pub error: Option<Failure>,
 }
 
@@ -136,12 +138,17 @@ pub struct Jobs {
     events: Events,
     next: AtomicU64,
     table: Mutex<Table>,
+    /// Those of daemons before this one.
+    past: Mutex<BTreeMap<u64, JobStatus>>,
+    kept_in: Option<Arc<Catalogue>>,
 }
 
 impl Jobs {
-    /// No jobs yet.
-    pub fn new(clock: Arc<dyn Clock>, events: Events) -> Self {
-        Self { clock, events, next: AtomicU64::new(1), table: Mutex::default() }
+    /// No jobs yet, beside those that were.
+    pub fn new(clock: Arc<dyn Clock>, events: Events, past: Past) -> Self {
+        let Past { jobs, kept_in } = past;
+        let next = AtomicU64::new(jobs.keys().next_back().map_or(1, |last| last + 1));
+        Self { clock, events, next, table: Mutex::default(), past: Mutex::new(jobs), kept_in }
     }
 
     /// Starts a job. Must be called within a runtime.
@@ -180,24 +187,34 @@ impl Jobs {
         let outcome = Mutex::new(Outcome::Running);
         let job = Arc::new(Job { id, plan, started_ms: self.clock.wall_ms(), outcome });
         tracing::info!(job = id, kind = %job.plan.kind, of = %job.plan.of, "job started");
+        let status = job.status();
         let handle = tokio::spawn({
             let (job, clock, events) =
                 (Arc::clone(&job), Arc::clone(&self.clock), self.events.clone());
+            let (kept_in, begun) = (self.kept_in.clone(), status.clone());
             async move {
+                // Beside the work, which waits for no disk of the catalogue; but before its end is noted.
+                let begun = kept_in.clone().map(|kept_in| tokio::spawn(keep(kept_in, begun)));
                 run(Arc::clone(&job), clock, work).await;
                 tell_end(&job, &events);
+                if let (Some(kept_in), Some(begun)) = (kept_in, begun) {
+                    let _ = begun.await;
+                    keep(kept_in, job.status()).await;
+                }
             }
         });
         self.events.tell(EventKind::Job, id);
-        let status = job.status();
         table.insert(id, (job, handle));
-        forget_old(table);
+        let kept = forget_old(table);
+        let mut past = self.past();
+        while past.len() + kept > JOBS_KEPT_MAX && past.pop_first().is_some() {}
         status
     }
 
     /// All jobs, oldest first.
     pub fn list(&self) -> Vec<JobStatus> {
-        self.table().values().map(|(job, _)| job.status()).collect()
+        let past = self.past().values().cloned().collect::<Vec<_>>();
+        past.into_iter().chain(self.table().values().map(|(job, _)| job.status())).collect()
     }
 
     /// One job.
@@ -205,7 +222,8 @@ impl Jobs {
     /// # Errors
     /// `UnknownJob`.
     pub fn get(&self, id: u64) -> Result<JobStatus, ControlError> {
-        self.find(id).map(|job| job.status())
+        let past = self.past().get(&id).cloned();
+        past.map_or_else(|| self.find(id).map(|job| job.status()), Ok)
     }
 
     /// How many go on.
@@ -218,6 +236,10 @@ impl Jobs {
     /// # Errors
     /// `UnknownJob`, or `NotCancellable` with what to do instead.
     pub fn cancel(&self, id: u64) -> Result<JobStatus, ControlError> {
+        let past = self.past().get(&id).cloned();
+        if let Some(ended) = past {
+            return Ok(ended);
+        }
         let job = self.find(id)?;
         match &job.plan.stop {
             Stop::By(stop) if job.is_running() => stop(),
@@ -252,6 +274,10 @@ impl Jobs {
     fn find(&self, id: u64) -> Result<Arc<Job>, ControlError> {
         let found = self.table().get(&id).map(|(job, _)| Arc::clone(job));
         found.ok_or(ControlError::UnknownJob(id))
+    }
+
+    fn past(&self) -> MutexGuard<'_, BTreeMap<u64, JobStatus>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -296,12 +322,23 @@ fn tell_end(job: &Job, events: &Events) {
     }
 }
 
-fn forget_old(table: &mut Table) {
+/// Keeps what a job is now.
+async fn keep(kept_in: Arc<Catalogue>, job: JobStatus) {
+    let id = job.id;
+    let kept = on_a_thread(&kept_in, move |catalogue| job_history::note(catalogue, &job)).await;
+    if let Err(error) = kept {
+        tracing::warn!(job = id, %error, "keep a job in the history");
+    }
+}
+
+/// Forgets the oldest of those that have ended; how many of them are left.
+fn forget_old(table: &mut Table) -> usize {
     let ended: Vec<u64> =
         table.iter().filter(|(_, (job, _))| !job.is_running()).map(|(id, _)| *id).collect();
     for id in ended.iter().take(ended.len().saturating_sub(JOBS_KEPT_MAX)) {
         table.remove(id);
     }
+    ended.len().min(JOBS_KEPT_MAX)
 }
 
 impl Job {
@@ -362,7 +399,7 @@ mod tests {
 
     fn jobs() -> Jobs {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
-        Jobs::new(Arc::clone(&clock), Events::new(clock))
+        Jobs::new(Arc::clone(&clock), Events::new(clock), Past::default())
     }
 
     fn plan(stop: Stop) -> JobPlan {
@@ -444,6 +481,29 @@ mod tests {
         let status = ended(&jobs, id).await;
         assert_eq!(status.state, JobState::Failed);
         assert!(status.error.unwrap().detail.contains("scrub mail"));
+    }
+
+    #[tokio::test]
+    async fn jobs_are_there_again_after_a_restart_and_numbers_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalogue = Arc::new(Catalogue::open(dir.path(), dir.path()));
+        let start = async || {
+            let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+            let past = Past::of(&catalogue, 77).await;
+            Jobs::new(Arc::clone(&clock), Events::new(clock), past)
+        };
+        let jobs = start().await;
+        let done = jobs.start(plan(Stop::Not("no")), async { Ok(Value::from("through")) }).unwrap();
+        ended(&jobs, done.id).await;
+        jobs.stop().await;
+        drop(jobs);
+        let jobs = start().await;
+        let all = jobs.list();
+        assert_eq!((all.len(), &all[0].result), (1, &Some(Value::from("through"))), "{all:?}");
+        assert_eq!(jobs.cancel(done.id).unwrap().state, JobState::Done);
+        assert_eq!(jobs.running(), 0);
+        let next = jobs.start(plan(Stop::Not("no")), std::future::pending()).unwrap();
+        assert_eq!((next.id, jobs.get(next.id).unwrap().state), (done.id + 1, JobState::Running));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod answers;
 pub mod appliance;
 mod attachers;
 pub mod attachments;
@@ -23,14 +24,17 @@ pub mod files;
 pub mod groups;
 pub mod inspect;
 pub mod iscsi;
+pub mod job_history;
 pub mod jobs;
 pub mod marks;
 pub mod open_files;
 pub mod policy;
 pub mod quickstart;
 pub mod role;
+pub mod secrets;
 pub mod state;
 pub mod status;
+pub mod traffic;
 pub mod uses;
 pub mod views;
 pub mod volumes;

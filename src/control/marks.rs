@@ -45,8 +45,11 @@ impl Appliance {
     ) -> Result<Vec<MarkStatus>, ControlError> {
         let name = request.name.clone();
         let taken = match lock {
-            Some(lock) => self.pool().take_locked_mark(volumes, request, lock).await?,
-            None => self.pool().take_mark(volumes, request).await?,
+            Some(lock) => {
+                let taking = self.pool().take_locked_mark(volumes, request, lock);
+                self.traffic().mark(taking).await?
+            }
+            None => self.traffic().mark(self.pool().take_mark(volumes, request)).await?,
         };
         for volume in volumes {
             self.events().tell(EventKind::Mark, volume);

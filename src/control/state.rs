@@ -5,7 +5,8 @@
 //!   pool/              the store's own files
 //!   attachments/       a record per attached disk, for cleaning up after a crash
 //!   iscsi-targets.toml  0600, targets, LUNs and who may log in
-//!   iscsi-secrets.toml  0600, CHAP secrets
+//!   iscsi-secrets.toml  0600, CHAP secrets, sealed
+//!   secrets.key        0600, the key, unless the service manager gives one; secrets.id, by what it is known
 //!   catalogue.sqlite   0600, users, tokens and what was done
 //!   audit.head         0600, the newest hash of the audit log
 //!   api-certificate.pem, api-key.pem   0600, of the console

@@ -109,8 +109,8 @@ pub struct RollbackStarted {
 /// Why something failed, as the API and jobs tell it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// `not-found`, `conflict`, `invalid`, `no-space`, `damaged`, `failed`, `unauthenticated`, `forbidden` or
-    /// `too-many`.
+    /// `not-found`, `conflict`, `invalid`, `no-space`, `damaged`, `failed`, `unauthenticated`, `forbidden`,
+    /// `too-many`; of a job also `interrupted`.
     pub code: String,
     /// What is wrong.
     pub detail: String,

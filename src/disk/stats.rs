@@ -63,8 +63,9 @@ impl Reading {
     }
 }
 
+/// Counters of one kind of operation.
 #[derive(Default)]
-struct Counters {
+pub struct Counters {
     count: AtomicU64,
     failed: AtomicU64,
     bytes: AtomicU64,
@@ -73,7 +74,20 @@ struct Counters {
 }
 
 impl Counters {
-    fn add(&self, bytes: Option<u64>, took: Duration) {
+    /// What it has come to.
+    pub fn read(&self) -> Reading {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Reading {
+            count: get(&self.count),
+            failed: get(&self.failed),
+            bytes: get(&self.bytes),
+            total: Duration::from_nanos(get(&self.total_nanos)),
+            latency: std::array::from_fn(|class| get(&self.latency[class])),
+        }
+    }
+
+    /// Counts an answer: the bytes of one that succeeded, nothing of one that failed; and how long it took.
+    pub fn add(&self, bytes: Option<u64>, took: Duration) {
         self.count.fetch_add(1, Ordering::Relaxed);
         match bytes {
             Some(bytes) => self.bytes.fetch_add(bytes, Ordering::Relaxed),
@@ -101,15 +115,7 @@ pub struct Stats {
 impl Stats {
     /// What one kind of operation has come to.
     pub fn read(&self, kind: Counted) -> Reading {
-        let counters = &self.kinds[kind as usize];
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Reading {
-            count: get(&counters.count),
-            failed: get(&counters.failed),
-            bytes: get(&counters.bytes),
-            total: Duration::from_nanos(get(&counters.total_nanos)),
-            latency: std::array::from_fn(|class| get(&counters.latency[class])),
-        }
+        self.kinds[kind as usize].read()
     }
 }
 
@@ -130,7 +136,12 @@ pub struct StatsDisk {
 impl StatsDisk {
     /// Counts what `inner` does, by this clock.
     pub fn new(inner: AnyDisk, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, stats: Arc::default() }
+        Self::with_stats(inner, clock, Arc::default())
+    }
+
+    /// Adds what `inner` does to these counters.
+    pub fn with_stats(inner: AnyDisk, clock: Arc<dyn Clock>, stats: Arc<Stats>) -> Self {
+        Self { inner, clock, stats }
     }
 
     /// Its counters, which live on after it.

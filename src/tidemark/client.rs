@@ -6,7 +6,7 @@ use api::Problem;
 use control::StateDir;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, LINK};
 use hyper::{Method, Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -16,6 +16,9 @@ use crate::failure::CliError;
 
 /// Bytes of an answer: every mark of a full volume fits several times.
 const ANSWER_LEN_MAX: usize = 64 << 20;
+
+/// Entries of a list that are asked for at once: some hundred KiB of the longest ones.
+const PAGE_LEN: usize = 500;
 
 /// Bytes of a line of an answer that goes on: events are short.
 const LINE_LEN_MAX: usize = 64 << 10;
@@ -38,6 +41,33 @@ impl Client {
     /// `Unreachable`, or what the daemon says.
     pub async fn get<T: DeserializeOwned>(&self, path: impl AsRef<str>) -> Result<T, CliError> {
         self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Asks for a list, a page at a time, until there is no more of it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        path: impl AsRef<str>,
+    ) -> Result<Vec<T>, CliError> {
+        let path = path.as_ref();
+        let mut query = format!("?limit={PAGE_LEN}");
+        let mut all = Vec::new();
+        loop {
+            let request = request(Method::GET, format!("{path}{query}"), None::<&()>)?;
+            let response = self.send(request).await?;
+            if !response.status().is_success() {
+                return Err(problem_of(response).await);
+            }
+            let next = response.headers().get(LINK).and_then(|link| link.to_str().ok());
+            let next = next.and_then(next_query).map(str::to_owned);
+            all.extend(whole::<Vec<T>>(response).await?);
+            match next {
+                Some(next) if next != query => query = next,
+                _ => return Ok(all),
+            }
+        }
     }
 
     /// Asks for something to be made or done.
@@ -183,6 +213,12 @@ fn request(
     request.body(Full::new(bytes.into())).map_err(|error| CliError::Answer(error.to_string()))
 }
 
+/// What stands after the path in the address of the next page.
+fn next_query(link: &str) -> Option<&str> {
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    (relation.trim() == "; rel=\"next\"" && address.starts_with('?')).then_some(address)
+}
+
 /// One part of an address: everything that would end it, or end the address, is escaped.
 pub fn part(text: &impl ToString) -> String {
     let mut escaped = String::new();
@@ -205,6 +241,13 @@ mod tests {
     fn a_part_of_an_address_never_ends_it() {
         assert_eq!(part(&"mail@monday"), "mail@monday");
         assert_eq!(part(&"view/a b?"), "view%2Fa%20b%3F");
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_answer_says() {
+        assert_eq!(next_query("<?limit=5&cursor=61>; rel=\"next\""), Some("?limit=5&cursor=61"));
+        assert_eq!(next_query("<?limit=5>; rel=\"first\""), None);
+        assert_eq!(next_query("<https://elsewhere/>; rel=\"next\""), None);
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ async fn with_history() -> (Office, PoolExports) {
             take(&office, mark).await;
         }
     }
-    let exports = PoolExports::new(Arc::clone(office.appliance.pool()), Uses::default(), None);
+    let exports = PoolExports::new(Arc::clone(office.appliance.traffic()), Uses::default(), None);
     (office, exports)
 }
 
@@ -89,7 +89,7 @@ async fn an_open_export_counts_as_a_use_until_it_is_dropped() {
     let mail: Name = "mail".parse().unwrap();
     office.appliance.create_volume(&mail, size).await.unwrap();
     let uses = Uses::default();
-    let exports = PoolExports::new(Arc::clone(office.appliance.pool()), uses.clone(), None);
+    let exports = PoolExports::new(Arc::clone(office.appliance.traffic()), uses.clone(), None);
     let scope = control::uses::Scope::Whole(mail);
     let open = exports.open("mail").unwrap();
     assert_eq!(uses.inside(&scope).len(), 1);

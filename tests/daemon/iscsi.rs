@@ -161,10 +161,11 @@ fn a_secret_is_in_one_file_for_its_owner_alone_and_nowhere_else() {
     let _dir = daemon.stop();
     for (path, bytes) in everything_below(&state) {
         let has_it = bytes.windows(6).any(|window| window == b"sesame");
-        assert_eq!(has_it, path.ends_with("iscsi-secrets.toml"), "{}", path.display());
-        if has_it {
+        assert!(!has_it, "{}", path.display());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.contains("secrets") {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
+            assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }
 }
@@ -194,6 +195,43 @@ fn a_damaged_book_closes_iscsi_and_nothing_else() {
         daemon.json(&["portal", "ls"]).as_array().filter(|all| !all.is_empty()).map(|_| ())
     });
     assert_eq!(daemon.json(&["lun", "ls"])[0]["disk"], json!("mail"));
+    daemon.stop();
+}
+
+#[test]
+fn without_the_key_of_secrets_only_chap_is_closed() {
+    let daemon = start();
+    set_up(&daemon);
+    daemon.json(&["target", "create", "closed", "--auth", "chap"]);
+    assert_eq!(set_secret(&daemon, &["closed", "anna"], SECRET).code, 0);
+    let state = daemon.state.clone();
+    let dir = daemon.stop();
+    let key = state.join("secrets.key");
+    std::fs::rename(&key, state.join("elsewhere")).unwrap();
+    let daemon = start_in(dir);
+    let status = daemon.json(&["status"]);
+    let troubles = status["troubles"].as_array().unwrap();
+    let told = troubles.iter().find(|trouble| trouble["of"] == "secrets").unwrap();
+    assert!(told["what"].as_str().unwrap().contains("secrets.key"), "{told}");
+    assert_eq!(told["is_failure"], json!(true));
+    let discovery = format!("iscsi://{}", portal(&daemon));
+    if let Some(said) =
+        initiator("iscsi-inq", OURS, &format!("{discovery}/iqn.2026-11.dev.tidemark:mail/0"))
+    {
+        assert_eq!(said.code, 0, "a target without CHAP is closed: {said:?}");
+    }
+    for refused in [
+        set_secret(&daemon, &["closed", "ben"], SECRET),
+        daemon.tidemark(&["target", "rm", "closed"]),
+    ] {
+        assert!(refused.code != 0 && refused.err.contains("secrets.key"), "{refused:?}");
+    }
+    std::fs::rename(state.join("elsewhere"), &key).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    until("the secrets are read again", || {
+        let users = daemon.tidemark(&["--json", "chap", "ls", "closed"]);
+        users.out.contains("anna").then_some(())
+    });
     daemon.stop();
 }
 

@@ -18,4 +18,5 @@ mod life;
 mod nbd;
 mod office;
 mod process;
+mod requests;
 mod targets;

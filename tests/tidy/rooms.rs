@@ -57,6 +57,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("nix", &["disk", "kernel-stubs", "targets", "control", "tidemark"]),
     ("prometheus-client", &["api"]),
     ("rcgen", &["api"]),
+    ("ring", &["control"]),
     ("rusqlite", &["control"]),
     ("rustls", &["targets", "api"]),
     ("rustls-pemfile", &["targets", "api"]),

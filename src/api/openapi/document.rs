@@ -9,6 +9,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::told::{Describe, Told, all};
+use crate::once::{KEY_LEN_MAX, REPLAYED_HEADER};
 use crate::operations;
 use crate::problem::{PROBLEM_TYPE, Problem};
 
@@ -117,10 +118,16 @@ fn operation(told: &Told, generators: &mut Generators) -> Value {
     let (status, content, answer) = told.answer;
     let mut responses = Map::new();
     let schema = answer(&mut generators.written);
-    responses.insert(
-        status.to_string(),
-        json!({ "description": told.summary, "content": { content: { "schema": schema } } }),
-    );
+    let mut done =
+        json!({ "description": told.summary, "content": { content: { "schema": schema } } });
+    let headers = headers_of(told);
+    if !headers.is_empty() {
+        done["headers"] = Value::Object(headers);
+    }
+    responses.insert(status.to_string(), done);
+    if has_tag(told) {
+        responses.insert("304".into(), json!({ "description": "It is as If-None-Match says" }));
+    }
     for status in refusals(told) {
         let problem = json!({ "$ref": "#/components/responses/problem" });
         responses.insert(status.to_string(), problem);
@@ -167,6 +174,76 @@ fn refusals(told: &Told) -> BTreeSet<u16> {
     if told.method != "GET" {
         all.extend([409, 507]);
     }
+    if takes_tag(told) {
+        all.insert(412);
+    }
+    if is_once(told) {
+        // No key, and one that came with another request.
+        all.extend([400, 422]);
+    }
+    all
+}
+
+/// Whether its answer has an ETag.
+fn has_tag(told: &Told) -> bool {
+    told.method == "GET" && told.answer.1 == "application/json"
+}
+
+/// Whether it takes the ETag of what it changes.
+fn takes_tag(told: &Told) -> bool {
+    matches!(told.method, "PATCH" | "PUT" | "DELETE")
+}
+
+fn is_once(told: &Told) -> bool {
+    operations::find(told.method, told.path).is_some_and(operations::Operation::is_once)
+}
+
+/// The headers of its answer.
+fn headers_of(told: &Told) -> Map<String, Value> {
+    let header = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
+    let mut all = Map::new();
+    if has_tag(told) {
+        all.insert(
+            "ETag".into(),
+            header("What is read, in a word; for If-None-Match and If-Match"),
+        );
+    }
+    if told.method == "GET" && told.query.is_some() {
+        let about =
+            "Where there is more of a list, the address of the next page, as `rel=\"next\"`";
+        all.insert("Link".into(), header(about));
+    }
+    if is_once(told) {
+        let about = "`true` where the same request was answered before, and this is that answer";
+        all.insert(REPLAYED_HEADER.into(), header(about));
+    }
+    all
+}
+
+/// The headers that it takes.
+fn asked_headers(told: &Told) -> Vec<Value> {
+    let header = |name: &str, about: &str, schema: Value| {
+        json!({
+            "name": name, "in": "header", "required": false, "description": about, "schema": schema,
+        })
+    };
+    let text = json!({ "type": "string" });
+    let mut all = Vec::new();
+    if has_tag(told) {
+        let about = "ETags that were seen: where one is still right, the answer is 304 and empty";
+        all.push(header("If-None-Match", about, text.clone()));
+    }
+    if takes_tag(told) {
+        let about = "The ETag of what is meant: where it has been changed since, nothing is done. Figures that move \
+                     by themselves are not compared";
+        all.push(header("If-Match", about, text));
+    }
+    if is_once(told) {
+        let about = "A random key of this request: sent again within a day, it is not carried out again but answered \
+                     as before";
+        let schema = json!({ "type": "string", "minLength": 1, "maxLength": KEY_LEN_MAX });
+        all.push(header("Idempotency-Key", about, schema));
+    }
     all
 }
 
@@ -182,6 +259,7 @@ fn parameters(told: &Told, generators: &mut Generators) -> Vec<Value> {
         let schema = query(&mut generators.read);
         all.extend(fields(&schema, generators));
     }
+    all.extend(asked_headers(told));
     all
 }
 
@@ -258,6 +336,23 @@ mod tests {
         assert!(status["required"].as_array().unwrap().contains(&json!("is_held")));
         let role = &document["paths"]["/volumes/{name}"]["delete"]["x-tidemark-role"];
         assert_eq!(role, "operator");
+    }
+
+    #[test]
+    fn keys_tags_and_pages_are_told_where_they_are_taken() {
+        let document = document();
+        let named = |path: &str, method: &str| -> Vec<String> {
+            let all = document["paths"][path][method]["parameters"].as_array().unwrap();
+            all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(named("/marks", "post"), ["Idempotency-Key"]);
+        assert_eq!(named("/session", "post"), [""; 0]);
+        assert_eq!(named("/volumes/{name}", "patch"), ["name", "If-Match"]);
+        assert_eq!(named("/volumes", "get"), ["cursor", "limit", "If-None-Match"]);
+        let answers = &document["paths"]["/volumes/{name}"];
+        assert!(answers["get"]["responses"].get("304").is_some());
+        assert!(answers["patch"]["responses"].get("412").is_some());
+        assert!(answers["patch"]["responses"].get("304").is_none());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::model::{
     NewView, NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules, Setup, Span,
     TargetChange, VolumeChange,
 };
+use crate::paged::Paging;
 
 /// How a type is described.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -56,6 +57,11 @@ const fn told<T: JsonSchema>(
 
 const fn get<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
     told::<T>("GET", path, id, summary)
+}
+
+/// One that lists `T`s, a page at a time where it is asked for pages.
+const fn list<T: JsonSchema>(path: &'static str, id: &'static str, summary: &'static str) -> Told {
+    get::<Vec<T>>(path, id, summary).asked::<Paging>()
 }
 
 /// One that makes a `T` from a `B`.
@@ -131,7 +137,7 @@ fn appliance() -> [Told; 14] {
                 "What changes, as server-sent events",
             )
         },
-        get::<Vec<AttachmentStatus>>(
+        list::<AttachmentStatus>(
             "/attachments",
             "list_attachments",
             "What is attached to the daemon's host",
@@ -142,10 +148,10 @@ fn appliance() -> [Told; 14] {
             "Make a block device of a disk, and mount it if asked to",
         ),
         remove::<Removed>("/attachments/{of}", "detach", "Unmount and take away what attach made"),
-        get::<Vec<ExportStatus>>("/exports", "list_exports", "What NBD clients may open"),
-        get::<Vec<SessionStatus>>("/sessions", "list_sessions", "Clients that are connected"),
+        list::<ExportStatus>("/exports", "list_exports", "What NBD clients may open"),
+        list::<SessionStatus>("/sessions", "list_sessions", "Clients that are connected"),
         remove::<Removed>("/sessions/{id}", "end_session", "End a client's session"),
-        get::<Vec<JobStatus>>("/jobs", "list_jobs", "Work that takes long"),
+        list::<JobStatus>("/jobs", "list_jobs", "Work that takes long"),
         get::<JobStatus>("/jobs/{id}", "show_job", "One job and what came of it"),
         remove::<JobStatus>("/jobs/{id}", "cancel_job", "Tell a job to stop"),
         get::<Vec<PortalStatus>>(
@@ -163,7 +169,7 @@ fn appliance() -> [Told; 14] {
 
 fn volumes() -> [Told; 13] {
     [
-        get::<Vec<VolumeStatus>>("/volumes", "list_volumes", "Volumes: live virtual disks"),
+        list::<VolumeStatus>("/volumes", "list_volumes", "Volumes: live virtual disks"),
         make::<NewVolume, VolumeStatus>(
             "/volumes",
             "create_volume",
@@ -199,7 +205,7 @@ fn volumes() -> [Told; 13] {
             "undo_rollback",
             "Undo the last rollback of a volume",
         ),
-        get::<Vec<GroupStatus>>(
+        list::<GroupStatus>(
             "/groups",
             "list_groups",
             "Groups: volumes that are marked at one instant",
@@ -225,7 +231,7 @@ fn marks_and_views() -> [Told; 12] {
             "take_mark",
             "Take a mark; of several volumes at one instant",
         ),
-        get::<Vec<MarkStatus>>(
+        list::<MarkStatus>(
             "/volumes/{name}/marks",
             "list_marks",
             "The marks of a volume or view, oldest first",
@@ -255,7 +261,7 @@ fn marks_and_views() -> [Told; 12] {
             "What the removal of marks would give back, and what keeps them from going",
         )
         .asked::<MarkList>(),
-        get::<Vec<ViewStatus>>("/views", "list_views", "Views: read-write disks made from marks"),
+        list::<ViewStatus>("/views", "list_views", "Views: read-write disks made from marks"),
         make::<NewView, ViewStatus>("/views", "create_view", "Make a read-write disk from a mark"),
         get::<ViewStatus>("/views/{name}", "show_view", "One view"),
         remove::<Removed>("/views/{name}", "remove_view", "Drop a view and what was written to it")
@@ -270,7 +276,7 @@ fn marks_and_views() -> [Told; 12] {
 
 fn targets() -> [Told; 19] {
     [
-        get::<Vec<TargetStatus>>("/targets", "list_targets", "iSCSI targets"),
+        list::<TargetStatus>("/targets", "list_targets", "iSCSI targets"),
         make::<NewTarget, TargetStatus>(
             "/targets",
             "create_target",
@@ -280,7 +286,7 @@ fn targets() -> [Told; 19] {
         change::<TargetChange, TargetStatus>("/targets/{name}", "change_target", "Change a target"),
         remove::<Removed>("/targets/{name}", "remove_target", "Remove a target; its disks stay")
             .asked::<Removal>(),
-        get::<Vec<LunStatus>>("/targets/{name}/luns", "list_luns", "The LUNs of a target"),
+        list::<LunStatus>("/targets/{name}/luns", "list_luns", "The LUNs of a target"),
         make::<NewLun, LunStatus>("/targets/{name}/luns", "map_lun", "Put a disk under a LUN"),
         get::<LunStatus>("/targets/{name}/luns/{lun}", "show_lun", "One LUN"),
         change::<LunChange, LunStatus>(
@@ -352,7 +358,7 @@ fn people() -> [Told; 13] {
             "Make the first admin, with the code that the daemon printed",
         )
         .with::<Setup>(),
-        get::<Vec<UserStatus>>("/users", "list_users", "People who may come in"),
+        list::<UserStatus>("/users", "list_users", "People who may come in"),
         make::<NewUser, UserStatus>("/users", "add_user", "Make a user"),
         change::<UserChange, UserStatus>(
             "/users/{name}",
@@ -364,7 +370,7 @@ fn people() -> [Told; 13] {
             "remove_user",
             "Remove a user with their sessions and tokens",
         ),
-        get::<Vec<TokenStatus>>("/tokens", "list_tokens", "Programs that may come in"),
+        list::<TokenStatus>("/tokens", "list_tokens", "Programs that may come in"),
         make::<NewToken, TokenMade>(
             "/tokens",
             "create_token",
@@ -383,7 +389,7 @@ fn people() -> [Told; 13] {
 
 fn policies() -> [Told; 9] {
     [
-        get::<Vec<PolicyStatus>>(
+        list::<PolicyStatus>(
             "/policies",
             "list_policies",
             "What is protected when, and what stays",
@@ -416,7 +422,7 @@ fn policies() -> [Told; 9] {
             "run_policy",
             "Take a mark by a policy now",
         ),
-        get::<Vec<RunStatus>>(
+        list::<RunStatus>(
             "/policies/{name}/runs",
             "list_policy_runs",
             "What came of its last runs",

@@ -15,10 +15,11 @@ use control::access::{
 use control::catalogue::on_a_thread;
 use control::{Appliance, ControlError, Role};
 
-use super::{Answer, Office};
-use crate::extract::{Body, Named};
+use super::{Answer, List, Office};
+use crate::extract::{Asked, Body, Named};
 use crate::guard::{COOKIE, Way, cookie};
 use crate::model::{Login, Removed, Setup};
+use crate::paged::{Paged, Paging, rising};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -96,8 +97,9 @@ fn begun(session: &Session) -> Response {
     ([(header::SET_COOKIE, cookie)], Json(WhoAmI::from(&session.caller))).into_response()
 }
 
-async fn users(State(office): Office) -> Answer<Vec<UserStatus>> {
-    Ok(Json(on_a_thread(office.access(), control::access::Access::users).await?))
+async fn users(State(office): Office, Asked(paging): Asked<Paging>) -> List<UserStatus> {
+    let all = on_a_thread(office.access(), control::access::Access::users).await?;
+    Ok(Paged::of(all, &paging, |one| one.name.to_string())?)
 }
 
 async fn add_user(
@@ -123,8 +125,9 @@ async fn remove_user(State(office): Office, Named(name): Named<Name>) -> Answer<
     Ok(Json(removed))
 }
 
-async fn tokens(State(office): Office) -> Answer<Vec<TokenStatus>> {
-    Ok(Json(on_a_thread(office.access(), control::access::Access::tokens).await?))
+async fn tokens(State(office): Office, Asked(paging): Asked<Paging>) -> List<TokenStatus> {
+    let all = on_a_thread(office.access(), control::access::Access::tokens).await?;
+    Ok(Paged::of(all, &paging, |one| rising(one.id.unsigned_abs()))?)
 }
 
 async fn make_token(

@@ -10,9 +10,10 @@ use control::Appliance;
 use control::attachments::AttachPlan;
 use control::status::{AttachmentStatus, DiskRef};
 
-use super::{Answer, Office, to_the_end};
-use crate::extract::{Body, Named};
+use super::{Answer, List, Office, to_the_end};
+use crate::extract::{Asked, Body, Named};
 use crate::model::{NewAttachment, Removed};
+use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -21,8 +22,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/attachments/{of}", delete(detach))
 }
 
-async fn list(State(office): Office) -> Json<Vec<AttachmentStatus>> {
-    Json(office.attachments().list())
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<AttachmentStatus> {
+    Ok(Paged::of(office.attachments().list(), &paging, |one| one.of.to_string())?)
 }
 
 async fn attach(

@@ -9,9 +9,10 @@ use control::Appliance;
 use control::doors::SessionStatus;
 use control::status::ExportStatus;
 
-use super::{Answer, Office};
-use crate::extract::Named;
+use super::{Answer, List, Office};
+use crate::extract::{Asked, Named};
 use crate::model::Removed;
+use crate::paged::{Paged, Paging, rising};
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
     Router::new()
@@ -20,12 +21,12 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/sessions/{id}", delete(end))
 }
 
-async fn exports(State(office): Office) -> Json<Vec<ExportStatus>> {
-    Json(office.exports())
+async fn exports(State(office): Office, Asked(paging): Asked<Paging>) -> List<ExportStatus> {
+    Ok(Paged::of(office.exports(), &paging, |one| one.name.clone())?)
 }
 
-async fn sessions(State(office): Office) -> Json<Vec<SessionStatus>> {
-    Json(office.sessions())
+async fn sessions(State(office): Office, Asked(paging): Asked<Paging>) -> List<SessionStatus> {
+    Ok(Paged::of(office.sessions(), &paging, |one| rising(one.id))?)
 }
 
 async fn end(State(office): Office, Named(id): Named<u64>) -> Answer<Removed> {

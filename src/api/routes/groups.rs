@@ -10,9 +10,10 @@ use base::name::Name;
 use control::Appliance;
 use control::status::{GroupStatus, MarkStatus};
 
-use super::{Answer, Office, to_the_end};
-use crate::extract::{Body, Named};
+use super::{Answer, List, Office, to_the_end};
+use crate::extract::{Asked, Body, Named};
 use crate::model::{NewGroup, NewGroupMark, Removed};
+use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -22,8 +23,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/groups/{name}/marks", post(mark))
 }
 
-async fn list(State(office): Office) -> Json<Vec<GroupStatus>> {
-    Json(office.groups())
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<GroupStatus> {
+    Ok(Paged::of(office.groups(), &paging, |one| one.name.to_string())?)
 }
 
 async fn create(

@@ -10,9 +10,10 @@ use base::name::Name;
 use control::Appliance;
 use control::status::LunStatus;
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{LunChange, NewLun, Removal, Removed};
+use crate::paged::{Paged, Paging, rising};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -21,8 +22,12 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/targets/{name}/luns/{lun}", get(show).patch(change).delete(unmap))
 }
 
-async fn list(State(office): Office, Named(target): Named<Name>) -> Answer<Vec<LunStatus>> {
-    Ok(Json(office.target(&target)?.luns))
+async fn list(
+    State(office): Office,
+    Named(target): Named<Name>,
+    Asked(paging): Asked<Paging>,
+) -> List<LunStatus> {
+    Ok(Paged::of(office.target(&target)?.luns, &paging, |one| rising(one.lun))?)
 }
 
 async fn map(

@@ -12,9 +12,10 @@ use control::ControlError;
 use control::marks::Hold;
 use control::status::{MarkStatus, RemovalPreview};
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{MarkChange, MarkList, NewLock, NewMark, Removal, Removed};
+use crate::paged::{Paged, Paging, rising};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -35,8 +36,12 @@ async fn take(
     Ok((StatusCode::CREATED, Json(taken.await?)))
 }
 
-async fn list(State(office): Office, Named(volume): Named<Name>) -> Answer<Vec<MarkStatus>> {
-    Ok(Json(office.marks(&volume)?))
+async fn list(
+    State(office): Office,
+    Named(volume): Named<Name>,
+    Asked(paging): Asked<Paging>,
+) -> List<MarkStatus> {
+    Ok(Paged::of(office.marks(&volume)?, &paging, |one| rising(one.sequence))?)
 }
 
 async fn show(State(office): Office, Named(at): Named<(Name, Name)>) -> Answer<MarkStatus> {

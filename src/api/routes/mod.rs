@@ -27,12 +27,15 @@ use control::volumes::Sessions;
 use control::{Appliance, ControlError};
 
 use crate::model::Removal;
+use crate::paged::Paged;
 use crate::problem::Problem;
 
 /// What every handler has.
 type Office = State<Arc<Appliance>>;
 /// What every handler gives.
 type Answer<T> = Result<Json<T>, Problem>;
+/// What a handler of a list gives.
+type List<T> = Result<Paged<T>, Problem>;
 
 /// All routes below `/api/v1`.
 pub fn all() -> Router<Arc<Appliance>> {

@@ -10,9 +10,10 @@ use base::name::Name;
 use control::Appliance;
 use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{Moment, PolicyChange, Removed, Rules};
+use crate::paged::{Paged, Paging, falling};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -25,8 +26,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/policies/{name}/runs", get(runs))
 }
 
-async fn list(State(office): Office) -> Answer<Vec<PolicyStatus>> {
-    Ok(Json(office.policies()?))
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<PolicyStatus> {
+    Ok(Paged::of(office.policies()?, &paging, |one| one.policy.rules.name.to_string())?)
 }
 
 async fn create(
@@ -77,6 +78,13 @@ async fn run(State(office): Office, Named(name): Named<Name>) -> Answer<RunStatu
     Ok(Json(ran.await?))
 }
 
-async fn runs(State(office): Office, Named(name): Named<Name>) -> Answer<Vec<RunStatus>> {
-    Ok(Json(office.policy_runs(&name)?))
+async fn runs(
+    State(office): Office,
+    Named(name): Named<Name>,
+    Asked(paging): Asked<Paging>,
+) -> List<RunStatus> {
+    // The newest first. Two may begin in one millisecond, and then the later due goes first.
+    Ok(Paged::of(office.policy_runs(&name)?, &paging, |one| {
+        falling(one.began_ms) + &falling(one.due_ms) + &falling(one.ended_ms)
+    })?)
 }

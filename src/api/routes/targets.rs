@@ -10,9 +10,10 @@ use base::name::Name;
 use control::Appliance;
 use control::status::TargetStatus;
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{NewTarget, Removal, Removed, TargetChange};
+use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -21,8 +22,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/targets/{name}", get(show).patch(change).delete(remove))
 }
 
-async fn list(State(office): Office) -> Json<Vec<TargetStatus>> {
-    Json(office.targets())
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<TargetStatus> {
+    Ok(Paged::of(office.targets(), &paging, |one| one.name.to_string())?)
 }
 
 async fn create(

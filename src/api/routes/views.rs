@@ -10,9 +10,10 @@ use base::name::Name;
 use control::Appliance;
 use control::status::{JobStatus, ViewStatus};
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{NewView, Removal, Removed};
+use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -22,8 +23,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/views/{name}/promote", post(promote))
 }
 
-async fn list(State(office): Office) -> Json<Vec<ViewStatus>> {
-    Json(office.pool().views())
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<ViewStatus> {
+    Ok(Paged::of(office.pool().views(), &paging, |one| one.name.to_string())?)
 }
 
 async fn create(

@@ -10,9 +10,10 @@ use base::name::{MarkRef, Name};
 use control::status::{JobStatus, RollbackStarted, VolumeSettings, VolumeStatus};
 use control::{Appliance, ControlError};
 
-use super::{Answer, Office, to_the_end};
+use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
 use crate::model::{NewRollback, NewVolume, Removal, Removed, VolumeChange};
+use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
@@ -25,8 +26,8 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
         .route("/volumes/{name}/undo", post(undo))
 }
 
-async fn list(State(office): Office) -> Json<Vec<VolumeStatus>> {
-    Json(office.pool().volumes())
+async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<VolumeStatus> {
+    Ok(Paged::of(office.pool().volumes(), &paging, |one| one.name.to_string())?)
 }
 
 async fn create(

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What leads from each version to the next; the first makes everything from nothing.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE user (
         name        TEXT PRIMARY KEY,
         role        TEXT NOT NULL,
@@ -44,7 +45,27 @@ const STEPS: &[&str] = &["
         outcome   TEXT NOT NULL,
         hash      BLOB NOT NULL
     ) STRICT;
-    "];
+    ",
+    "
+    CREATE TABLE answer (
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        who      TEXT NOT NULL,
+        key      TEXT NOT NULL,
+        request  BLOB NOT NULL,
+        began_ms INTEGER NOT NULL,
+        status   INTEGER,
+        body     TEXT,
+        UNIQUE (who, key)
+    ) STRICT;
+    CREATE INDEX answer_by_age ON answer (began_ms);
+    ",
+    "
+    CREATE TABLE job (
+        id     INTEGER PRIMARY KEY,
+        status TEXT NOT NULL
+    ) STRICT;
+    ",
+];
 
 /// Why a database is not brought up to date.
 #[derive(Debug, thiserror::Error)]

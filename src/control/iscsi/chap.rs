@@ -28,9 +28,12 @@ impl Appliance {
     /// The accounts of a target, or of discovery where none is named.
     ///
     /// # Errors
-    /// `Unknown`.
+    /// `Unknown`, or `Secrets` where they cannot be read.
     pub fn chap(&self, target: Option<&Name>) -> Result<Vec<ChapStatus>, ControlError> {
         let current = self.iscsi().read();
+        if let Some(locked) = &current.locked {
+            return Err(locked.clone());
+        }
         let accounts = match target {
             None => Some(&current.secrets.discovery),
             Some(name) => {

@@ -38,13 +38,15 @@ use units::Units;
 
 use crate::error::ControlError;
 use crate::events::{EventKind, Events};
+use crate::secrets::Vault;
+use crate::traffic::Traffic;
 
 /// Says what is wrong with the files of targets in a directory, and changes nothing.
 ///
 /// # Errors
 /// `Book`, naming the file and what is wrong in it.
 pub fn look(dir: &Path) -> Result<(), ControlError> {
-    Files::new(dir).look()
+    kept::look(dir)
 }
 
 /// What is in force.
@@ -59,6 +61,8 @@ struct Current {
     is_discovery_md5_allowed: bool,
     /// Why the files cannot be used.
     damage: Option<ControlError>,
+    /// Why the secrets cannot be read. Then nobody comes in who must show one, and no secret is changed.
+    locked: Option<ControlError>,
 }
 
 /// All targets.
@@ -74,13 +78,13 @@ pub struct Iscsi {
 }
 
 impl Iscsi {
-    /// What the files in this directory say of this pool.
-    pub fn open(pool: Arc<Pool>, dir: &Path, events: Events) -> Self {
+    /// What the files in this directory say of a pool; what clients do with its disks is counted in `traffic`.
+    pub fn open(traffic: Arc<Traffic>, dir: &Path, vault: Arc<Vault>, events: Events) -> Self {
         let iscsi = Self {
-            units: Units::new(Arc::clone(&pool)),
-            pool,
+            pool: Arc::clone(traffic.pool()),
+            units: Units::new(traffic),
             events,
-            files: Files::new(dir),
+            files: Files::new(dir, vault),
             groups: PortGroups::new(Vec::new()),
             changing: tokio::sync::Mutex::default(),
             current: RwLock::default(),
@@ -91,7 +95,8 @@ impl Iscsi {
 
     /// Reads the files again, where they could not be used before.
     pub(crate) fn load_again(&self) {
-        if self.damage().is_some() {
+        if self.damage().is_some() || self.locked().is_some() {
+            self.files.look_for_key();
             self.load();
         }
     }
@@ -101,7 +106,11 @@ impl Iscsi {
             Ok((book, secrets)) => {
                 let mut current = self.write();
                 current.damage = None;
-                current.secrets = secrets;
+                current.locked = secrets.as_ref().err().cloned();
+                if let Some(error) = &current.locked {
+                    tracing::error!(%error, "targets and discovery that ask for CHAP stay closed");
+                }
+                current.secrets = secrets.unwrap_or_default();
                 self.put_in_force(&mut current, book);
             }
             Err(error) => {
@@ -116,6 +125,11 @@ impl Iscsi {
         self.read().damage.clone()
     }
 
+    /// Why nobody can show a secret.
+    pub(crate) fn locked(&self) -> Option<ControlError> {
+        self.read().locked.clone()
+    }
+
     /// What a person should look at.
     pub(crate) fn troubles(&self) -> Vec<(String, String)> {
         let current = self.read();
@@ -127,7 +141,7 @@ impl Iscsi {
         for (name, target) in &current.book.targets {
             let has_users =
                 current.secrets.targets.get(name).is_some_and(|all| !all.users.is_empty());
-            if target.auth == book::Auth::Chap && !has_users {
+            if target.auth == book::Auth::Chap && !has_users && current.locked.is_none() {
                 let what =
                     format!("it asks for CHAP and has no user; `chap set {name} USER` makes one");
                 all.push((format!("target {name}"), what));
@@ -167,7 +181,15 @@ impl Iscsi {
         let done = edit(&mut book, &mut secrets)?;
         let (is_book_new, is_secret_new) = {
             let current = self.read();
-            (current.book != book, current.secrets != secrets)
+            let is_secret_new = current.secrets != secrets;
+            // The secrets of a target that goes could not go with it, and would be those of the next of its name.
+            let mut before = current.book.targets.keys();
+            if let Some(locked) = &current.locked
+                && (is_secret_new || before.any(|name| !book.targets.contains_key(name)))
+            {
+                return Err(locked.clone());
+            }
+            (current.book != book, is_secret_new)
         };
         let files = self.files.clone();
         let written = tokio::task::spawn_blocking(move || {

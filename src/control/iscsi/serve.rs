@@ -76,7 +76,8 @@ impl Targets for Iscsi {
 
     fn discovery(&self) -> Authentication {
         let current = self.read();
-        if current.secrets.discovery.users.is_empty() {
+        // Secrets that cannot be read may be there: then nobody has one to show.
+        if current.secrets.discovery.users.is_empty() && current.locked.is_none() {
             return Authentication::None;
         }
         Authentication::Chap(Arc::new(Door {

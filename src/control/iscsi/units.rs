@@ -13,6 +13,7 @@ use store::{DiskRef, Located, NoteKind, Pool, StoreError};
 use targets::scsi::{Identity, Keeper, Kept, LogicalUnit, NoKeeper, UnitSettings};
 
 use super::book::{Book, LunEntry};
+use crate::traffic::Traffic;
 
 /// What all logical units call themselves: a view that is promoted stays the disk that it was.
 const PRODUCT: &str = "VIRTUAL DISK";
@@ -34,12 +35,13 @@ struct Entry {
 /// All logical units.
 pub(super) struct Units {
     pool: Arc<Pool>,
+    traffic: Arc<Traffic>,
     entries: Mutex<BTreeMap<Id, Entry>>,
 }
 
 impl Units {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, entries: Mutex::default() }
+    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+        Self { pool: Arc::clone(traffic.pool()), traffic, entries: Mutex::default() }
     }
 
     /// The unit of the disk that is mapped so, made where there is none yet.
@@ -117,7 +119,7 @@ impl Units {
 
     fn disk_of(&self, located: Option<Located>) -> Option<AnyDisk> {
         let found = located.filter(|found| found.failure.is_none())?;
-        self.pool.disk(&found.disk).ok()
+        self.traffic.disk(&found.disk).ok()
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Id, Entry>> {

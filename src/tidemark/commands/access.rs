@@ -25,7 +25,7 @@ pub(super) async fn users(desk: &Desk, command: UserCommand) -> Result<Shown, Cl
     match command {
         UserCommand::Add { name, role, password_file } => {
             // Whether the daemon is there is told before anybody types a password.
-            let _: Vec<UserStatus> = desk.client.get("/users").await?;
+            let _: Vec<UserStatus> = desk.client.list("/users").await?;
             let password = password(password_file.as_deref(), name.as_str())?;
             let new = NewUser { name, role, password };
             let made: UserStatus = desk.client.post("/users", Some(&new)).await?;
@@ -33,7 +33,7 @@ pub(super) async fn users(desk: &Desk, command: UserCommand) -> Result<Shown, Cl
             Shown::new(&made, human)
         }
         UserCommand::Ls => {
-            let all: Vec<UserStatus> = desk.client.get("/users").await?;
+            let all: Vec<UserStatus> = desk.client.list("/users").await?;
             Shown::new(&all, user_table(&all, desk.now_ms))
         }
         UserCommand::Set { name, role, password: is_asked, password_file, lock, unlock } => {
@@ -79,7 +79,7 @@ pub(super) async fn tokens(desk: &Desk, command: TokenCommand) -> Result<Shown, 
             Shown::new(&made, human)
         }
         TokenCommand::Ls => {
-            let all: Vec<TokenStatus> = desk.client.get("/tokens").await?;
+            let all: Vec<TokenStatus> = desk.client.list("/tokens").await?;
             Shown::new(&all, token_table(&all, desk.now_ms))
         }
         TokenCommand::Rm { id } => {

@@ -38,7 +38,7 @@ pub(super) async fn detach(desk: &Desk, what: &DiskRef) -> Result<Shown, CliErro
 pub(super) async fn run(desk: &Desk, command: AttachmentCommand) -> Result<Shown, CliError> {
     match command {
         AttachmentCommand::Ls => {
-            let all: Vec<AttachmentStatus> = desk.client.get("/attachments").await?;
+            let all: Vec<AttachmentStatus> = desk.client.list("/attachments").await?;
             Shown::new(&all, attachment_table(&all, desk.now_ms))
         }
     }

@@ -36,7 +36,7 @@ fn export_table(exports: &[ExportStatus]) -> String {
 pub(super) async fn sessions(desk: &Desk, command: SessionCommand) -> Result<Shown, CliError> {
     match command {
         SessionCommand::Ls => {
-            let sessions: Vec<SessionStatus> = desk.client.get("/sessions").await?;
+            let sessions: Vec<SessionStatus> = desk.client.list("/sessions").await?;
             Shown::new(&sessions, session_table(&sessions, desk.now_ms))
         }
         SessionCommand::Kill { id } => {

@@ -20,7 +20,7 @@ pub(super) async fn run(desk: &Desk, command: GroupCommand) -> Result<Shown, Cli
             Shown::new(&made, human)
         }
         GroupCommand::Ls => {
-            let groups: Vec<GroupStatus> = desk.client.get("/groups").await?;
+            let groups: Vec<GroupStatus> = desk.client.list("/groups").await?;
             let rows =
                 groups.iter().map(|group| vec![group.name.to_string(), names(&group.volumes)]);
             let empty = "no groups; `group create NAME VOLUME,VOLUME` makes one";

@@ -12,7 +12,7 @@ use crate::table::{numbers, percent, sheet, size, table, time, words};
 pub(super) async fn run(desk: &Desk, command: JobCommand) -> Result<Shown, CliError> {
     match command {
         JobCommand::Ls => {
-            let jobs: Vec<JobStatus> = desk.client.get("/jobs").await?;
+            let jobs: Vec<JobStatus> = desk.client.list("/jobs").await?;
             Shown::new(&jobs, job_table(&jobs, desk.now_ms))
         }
         JobCommand::Show { id } => {

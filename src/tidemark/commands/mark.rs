@@ -24,7 +24,7 @@ pub(super) async fn run(desk: &Desk, command: MarkCommand) -> Result<Shown, CliE
         }
         MarkCommand::Ls { volume } => {
             let path = format!("/volumes/{}/marks", part(&volume));
-            let marks: Vec<MarkStatus> = desk.client.get(path).await?;
+            let marks: Vec<MarkStatus> = desk.client.list(path).await?;
             Shown::new(&marks, mark_table(&volume, &marks, desk.now_ms))
         }
         MarkCommand::Show { mark } => {

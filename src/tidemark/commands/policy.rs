@@ -31,7 +31,7 @@ pub(super) async fn run(desk: &Desk, command: PolicyCommand) -> Result<Shown, Cl
             Shown::new(&made, format!("created policy {}; {}", new.name, next(&made, desk.now_ms)))
         }
         PolicyCommand::Ls => {
-            let all: Vec<PolicyStatus> = desk.client.get("/policies").await?;
+            let all: Vec<PolicyStatus> = desk.client.list("/policies").await?;
             Shown::new(&all, list(&all, desk.now_ms))
         }
         PolicyCommand::Show { name } => {
@@ -58,7 +58,7 @@ pub(super) async fn run(desk: &Desk, command: PolicyCommand) -> Result<Shown, Cl
             Shown::new(&run, what_came(&run))
         }
         PolicyCommand::Runs { name } => {
-            let runs: Vec<RunStatus> = desk.client.get(format!("{}/runs", at(&name))).await?;
+            let runs: Vec<RunStatus> = desk.client.list(format!("{}/runs", at(&name))).await?;
             Shown::new(&runs, history(&runs, desk.now_ms))
         }
     }

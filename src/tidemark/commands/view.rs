@@ -23,7 +23,7 @@ pub(super) async fn run(desk: &Desk, command: ViewCommand) -> Result<Shown, CliE
             Shown::new(&made, human)
         }
         ViewCommand::Ls => {
-            let views: Vec<ViewStatus> = desk.client.get("/views").await?;
+            let views: Vec<ViewStatus> = desk.client.list("/views").await?;
             Shown::new(&views, view_table(&views, desk.now_ms))
         }
         ViewCommand::Show { view } => {

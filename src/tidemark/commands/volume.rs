@@ -79,7 +79,7 @@ async fn change(desk: &Desk, name: &Name, change: VolumeChange) -> Result<Shown,
 }
 
 async fn list(desk: &Desk) -> Result<Shown, CliError> {
-    let volumes: Vec<VolumeStatus> = desk.client.get("/volumes").await?;
+    let volumes: Vec<VolumeStatus> = desk.client.list("/volumes").await?;
     Shown::new(&volumes, volume_table(&volumes))
 }
 
@@ -205,7 +205,7 @@ pub(super) async fn undo(desk: &Desk, volume: &Name, wait: bool) -> Result<Shown
 
 /// Waits for an earlier rollback that is still being copied: only one at a time is.
 async fn end_of_rollback(desk: &Desk, volume: &Name) -> Result<(), CliError> {
-    let jobs: Vec<JobStatus> = desk.client.get("/jobs").await?;
+    let jobs: Vec<JobStatus> = desk.client.list("/jobs").await?;
     let is_it = |job: &JobStatus| {
         job.kind == JobKind::Rollback
             && job.state == JobState::Running

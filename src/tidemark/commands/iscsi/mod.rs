@@ -27,6 +27,6 @@ fn address(target: &Name) -> String {
 async fn targets(desk: &Desk, target: Option<&Name>) -> Result<Vec<TargetStatus>, CliError> {
     match target {
         Some(name) => Ok(vec![desk.client.get(address(name)).await?]),
-        None => desk.client.get("/targets").await,
+        None => desk.client.list("/targets").await,
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(desk: &Desk, command: TargetCommand) -> Result<Shown, Cl
             Shown::new(&made, human)
         }
         TargetCommand::Ls => {
-            let all: Vec<TargetStatus> = desk.client.get("/targets").await?;
+            let all: Vec<TargetStatus> = desk.client.list("/targets").await?;
             Shown::new(&all, target_table(&all))
         }
         TargetCommand::Show { name } => {
