@@ -54,6 +54,7 @@ pub const OPERATIONS: &[Operation] = {
         operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),
         operation("GET", "/audit", Admin, "tidemark audit ls", "audit"),
         operation("GET", "/audit/verify", Admin, "tidemark audit verify", "audit"),
+        operation("GET", "/candidates", Operator, "tidemark volume candidates", "volumes"),
         operation("GET", "/discovery/chap", Viewer, "tidemark chap ls --discovery", "targets"),
         operation("POST", "/discovery/chap", Admin, "tidemark chap set --discovery", "targets"),
         operation(

@@ -2,6 +2,7 @@
 
 use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
 use control::audit::{AuditEntry, AuditVerdict};
+use control::candidates::Candidate;
 use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 use control::status::{
     ApplianceStatus, AttachmentStatus, ChapStatus, ExportStatus, GroupStatus, InitiatorStatus,
@@ -11,7 +12,7 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    GroupChange, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup, NewGroupMark,
+    At, GroupChange, Login, LunChange, MarkChange, Moment, NewAttachment, NewGroup, NewGroupMark,
     NewInitiator, NewLun, NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page,
     PolicyChange, Removal, Removed, Rules, Setup, TargetChange, VolumeChange,
 };
@@ -158,7 +159,7 @@ fn appliance() -> [Told; 14] {
     ]
 }
 
-fn volumes() -> [Told; 13] {
+fn volumes() -> [Told; 14] {
     [
         get::<Vec<VolumeStatus>>("/volumes", "list_volumes", "Volumes: live virtual disks"),
         make::<NewVolume, VolumeStatus>(
@@ -166,6 +167,12 @@ fn volumes() -> [Told; 13] {
             "create_volume",
             "Make a thin volume, or adopt a disk as one",
         ),
+        get::<Vec<Candidate>>(
+            "/candidates",
+            "list_candidates",
+            "Disks of the daemon's host that could be adopted, and what stands in the way",
+        )
+        .asked::<At>(),
         get::<VolumeStatus>("/volumes/{name}", "show_volume", "One volume"),
         change::<VolumeChange, VolumeStatus>(
             "/volumes/{name}",
