@@ -77,8 +77,8 @@ impl Load {
 
     async fn waves(self, volume: Name, index: u64) {
         let mut clock = tokio::time::interval(TICK);
-        // Each volume has its height at another time.
-        let mut tick = index * WAVE_TICKS / 3;
+        // Each volume has its height a little after the one before it.
+        let mut tick = WAVE_TICKS - index * WAVE_TICKS / 12;
         loop {
             if let Ok(mut client) = self.enter(&volume).await {
                 loop {
