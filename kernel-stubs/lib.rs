@@ -6,6 +6,7 @@
 
 mod apart;
 pub mod attach;
+pub mod block_device;
 pub mod cleanup;
 pub mod error;
 pub mod filesystem;

@@ -37,6 +37,7 @@ impl Certificates {
         match load(appliance.state(), &appliance.api_config()) {
             Ok(identity) => {
                 *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+                appliance.set_api_fingerprint(&self.fingerprint());
                 appliance.set_api_trouble(None);
             }
             Err(error) => {

@@ -77,6 +77,7 @@ impl Https {
             listeners.push(listener);
         }
         appliance.set_api_doors(addresses.iter().map(door).collect());
+        appliance.set_api_fingerprint(&certificates.fingerprint());
         Ok(Some(Self { listeners, certificates, addresses }))
     }
 
@@ -223,6 +224,7 @@ fn door(address: &SocketAddr) -> DoorStatus {
         address: address.to_string(),
         tls: TlsMode::Required,
         group: None,
+        fingerprint: None,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod extract;
 pub mod guard;
 pub mod health;
 pub mod https;
+pub mod inside;
 pub mod metrics;
 pub mod model;
 pub mod once;
@@ -24,5 +25,6 @@ pub mod tags;
 
 pub use certificate::Certificates;
 pub use https::Https;
+pub use inside::Inside;
 pub use problem::Problem;
 pub use server::serve;

@@ -175,6 +175,15 @@ pub struct Removal {
     pub force: bool,
 }
 
+/// What may stand after the question mark of a request that looks at the host.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct At {
+    /// One disk or image alone, by its whole path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
 /// What must stand after the question mark of a request that looks ahead.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -66,6 +66,7 @@ pub const OPERATIONS: &[Operation] = {
         operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),
         operation("GET", "/audit", Admin, "tidemark audit ls", "audit"),
         operation("GET", "/audit/verify", Admin, "tidemark audit verify", "audit"),
+        operation("GET", "/candidates", Operator, "tidemark volume candidates", "volumes"),
         operation("GET", "/capacity", Viewer, "tidemark capacity show", "capacity"),
         operation("GET", "/capacity/history", Viewer, "tidemark capacity history", "capacity"),
         operation(

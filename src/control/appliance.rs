@@ -397,6 +397,13 @@ impl Appliance {
         *self.api_doors() = doors;
     }
 
+    /// Takes note of the certificate by which those doors are known.
+    pub fn set_api_fingerprint(&self, fingerprint: &str) {
+        for door in self.api_doors().iter_mut() {
+            door.fingerprint = Some(fingerprint.to_owned());
+        }
+    }
+
     /// Takes note of what is wrong with the API over HTTPS, for the status.
     pub fn set_api_trouble(&self, what: Option<String>) {
         *self.api_trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;

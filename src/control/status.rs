@@ -68,6 +68,9 @@ pub struct DoorStatus {
     /// The port group of an iSCSI portal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u16>,
+    /// SHA-256 over the certificate of the console's door, as browsers show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// Something that a person should look at.

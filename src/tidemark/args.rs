@@ -168,6 +168,11 @@ pub enum VolumeCommand {
         /// The disk or image
         path: PathBuf,
     },
+    /// List disks of the daemon's host that could be adopted, or look at one
+    Candidates {
+        /// The disk or image
+        path: Option<PathBuf>,
+    },
     /// Bring an adopted disk up to date and let it go
     Release {
         /// The volume

@@ -9,6 +9,7 @@ mod api;
 mod attach;
 mod cli;
 mod contexts;
+mod demo;
 mod doors;
 mod host;
 mod http;

@@ -72,6 +72,13 @@ impl Daemon {
         Self::run(command, dir)
     }
 
+    /// Starts a demo, with more arguments.
+    pub fn start_demo(dir: TempDir, arguments: &[&str]) -> Self {
+        let mut command = Command::new(programs().join("tidemarkd"));
+        command.arg("--demo").args(arguments).stdin(Stdio::null());
+        Self::run(command, dir)
+    }
+
     fn run(mut command: Command, dir: TempDir) -> Self {
         let (state, door) = (dir.path().join("state"), dir.path().join("nbd.sock"));
         command.stdout(Stdio::piped());

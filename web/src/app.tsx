@@ -3,6 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { ask, findWho, isReachable, who } from "./api";
 import { begin } from "./live";
+import { Adopt } from "./pages/adopt";
 import { Audit } from "./pages/audit";
 import { Capacity } from "./pages/capacity";
 import { Jobs } from "./pages/jobs";
@@ -10,8 +11,10 @@ import { Login } from "./pages/login";
 import { Now } from "./pages/now";
 import { Policies } from "./pages/policies";
 import { PolicyPage } from "./pages/policy";
+import { ChangePolicy, Protect } from "./pages/protect";
 import { Settings } from "./pages/settings";
 import { Setup } from "./pages/setup";
+import { Start } from "./pages/start";
 import { Targets } from "./pages/targets";
 import { Users } from "./pages/users";
 import { Views } from "./pages/views";
@@ -20,6 +23,9 @@ import { Volumes } from "./pages/volumes";
 import { Empty, Loading, notice } from "./parts/bits";
 import { Dialog } from "./parts/form";
 import { route, to } from "./router";
+
+/** Under which of the places a page lies that is none of them. */
+const UNDER: Record<string, string> = { adopt: "volumes", protect: "policies", start: "" };
 
 const PLACES: [string, string][] = [
   ["", "Now"],
@@ -35,17 +41,24 @@ const PLACES: [string, string][] = [
 ];
 
 function Page() {
-  const [place = "", name] = route.value;
+  const [place = "", name, what] = route.value;
   switch (place) {
     case "":
       return <Now />;
     case "volumes":
       return name ? <VolumePage key={name} name={name} /> : <Volumes />;
+    case "adopt":
+      return <Adopt />;
+    case "protect":
+      return <Protect key={name} volume={name} />;
+    case "start":
+      return <Start />;
     case "views":
       return <Views />;
     case "targets":
       return <Targets />;
     case "policies":
+      if (name && what === "change") return <ChangePolicy key={name} name={name} />;
       return name ? <PolicyPage key={name} name={name} /> : <Policies />;
     case "capacity":
       return <Capacity />;
@@ -73,10 +86,13 @@ async function leave(): Promise<void> {
 
 function Inside({ user, role, canLeave }: { user: string; role: string; canLeave: boolean }) {
   useEffect(begin, []);
-  const here = route.value[0] ?? "";
+  const place = route.value[0] ?? "";
+  const here = UNDER[place] ?? place;
   useEffect(() => {
     const label = PLACES.find(([place]) => place === here)?.[1] ?? "Tidemark";
     document.title = `${route.value[1] ?? label} · Tidemark`;
+    // On a phone the places are a row that scrolls.
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [route.value]);
   return (
     <div class="frame">

@@ -82,6 +82,7 @@ export interface Lun {
   is_ready: boolean;
   trouble?: string;
   is_read_only: boolean;
+  is_removable: boolean;
   block_size: number;
   size: number;
   only: string[];
@@ -146,11 +147,57 @@ export interface Status {
   volumes: Volume[];
   views: View[];
   targets: Target[];
-  doors: { protocol: string; address: string; tls: string; group?: number }[];
+  doors: { protocol: string; address: string; tls: string; group?: number; fingerprint?: string }[];
   sessions: number;
   attachments: Attachment[];
   jobs_running: number;
   troubles: { of: string; what: string; is_failure: boolean }[];
+}
+
+/** A disk of the daemon's host that may be adopted. */
+export interface Candidate {
+  path: string;
+  is_device: boolean;
+  size: number;
+  model?: string;
+  obstacle: string | null;
+}
+
+export interface Group {
+  name: string;
+  volumes: string[];
+}
+
+/** Where iSCSI listens, and the access state of that group of portals. */
+export interface Portal {
+  address: string | null;
+  group: number;
+  state: string;
+  sessions: number;
+}
+
+export interface ChapUser {
+  target: string | null;
+  user: string;
+  is_mutual: boolean;
+}
+
+/** A mark that there will be. */
+export interface Foreseen {
+  taken_ms: number;
+  name: string | null;
+  kept_for: string[];
+}
+
+/** What there will be of a policy's marks of a volume. */
+export interface Outlook {
+  volume: string;
+  at_ms: number;
+  foreign: number;
+  runs: number;
+  marks: Foreseen[];
+  gone: string[];
+  frees: Freed;
 }
 
 export interface User {
@@ -167,6 +214,7 @@ export interface Policy {
   cron?: string | null;
   /** Bytes. */
   changed?: number | null;
+  skip_unchanged?: boolean;
   zone: string;
   is_paused: boolean;
   keep: Record<string, number>;

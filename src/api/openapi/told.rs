@@ -2,6 +2,7 @@
 
 use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
 use control::audit::{AuditEntry, AuditVerdict};
+use control::candidates::Candidate;
 use control::capacity::told::{CapacityHistory, CapacityStatus, PreservedCapacity, VolumeCapacity};
 use control::policy::runs::{PolicyStatus, RunStatus, VolumeOutlook};
 use control::status::{
@@ -12,10 +13,10 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment, NewAttachment, NewGroup,
-    NewGroupMark, NewInitiator, NewLock, NewLun, NewMark, NewRollback, NewSecret, NewTarget,
-    NewView, NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules, Setup, Span,
-    TargetChange, VolumeChange,
+    At, GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment, NewAttachment,
+    NewGroup, NewGroupMark, NewInitiator, NewLock, NewLun, NewMark, NewRollback, NewSecret,
+    NewTarget, NewView, NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules,
+    Setup, Span, TargetChange, VolumeChange,
 };
 use crate::paged::Paging;
 
@@ -167,7 +168,7 @@ fn appliance() -> [Told; 14] {
     ]
 }
 
-fn volumes() -> [Told; 13] {
+fn volumes() -> [Told; 14] {
     [
         list::<VolumeStatus>("/volumes", "list_volumes", "Volumes: live virtual disks"),
         make::<NewVolume, VolumeStatus>(
@@ -175,6 +176,12 @@ fn volumes() -> [Told; 13] {
             "create_volume",
             "Make a thin volume, or adopt a disk as one",
         ),
+        get::<Vec<Candidate>>(
+            "/candidates",
+            "list_candidates",
+            "Disks of the daemon's host that could be adopted, and what stands in the way",
+        )
+        .asked::<At>(),
         get::<VolumeStatus>("/volumes/{name}", "show_volume", "One volume"),
         change::<VolumeChange, VolumeStatus>(
             "/volumes/{name}",

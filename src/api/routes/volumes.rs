@@ -7,18 +7,20 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base::name::{MarkRef, Name};
+use control::candidates::Candidate;
 use control::status::{JobStatus, RollbackStarted, VolumeSettings, VolumeStatus};
 use control::{Appliance, ControlError};
 
 use super::{Answer, List, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
-use crate::model::{NewRollback, NewVolume, Removal, Removed, VolumeChange};
+use crate::model::{At, NewRollback, NewVolume, Removal, Removed, VolumeChange};
 use crate::paged::{Paged, Paging};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
     Router::new()
         .route("/volumes", get(list).post(create))
+        .route("/candidates", get(candidates))
         .route("/volumes/{name}", get(show).patch(change).delete(remove))
         .route("/volumes/{name}/release", post(release))
         .route("/volumes/{name}/scrub", post(scrub))
@@ -28,6 +30,16 @@ pub(super) fn routes() -> Router<Arc<Appliance>> {
 
 async fn list(State(office): Office, Asked(paging): Asked<Paging>) -> List<VolumeStatus> {
     Ok(Paged::of(office.pool().volumes(), &paging, |one| one.name.to_string())?)
+}
+
+async fn candidates(State(office): Office, Asked(at): Asked<At>) -> Answer<Vec<Candidate>> {
+    // Looking at the host may wait for it.
+    let looked = tokio::task::spawn_blocking(move || office.candidates(at.path.as_deref())).await;
+    let looked = looked.map_err(|error| ControlError::State {
+        what: "look at the disks of this host".into(),
+        why: error.to_string(),
+    })?;
+    Ok(Json(looked?))
 }
 
 async fn create(

@@ -110,6 +110,7 @@ impl IscsiDoor {
             address,
             tls: TlsMode::Off,
             group: Some(group),
+            fingerprint: None,
         };
         self.portals().into_iter().map(door).collect()
     }

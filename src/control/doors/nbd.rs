@@ -102,6 +102,7 @@ impl NbdDoor {
             address: listener.got.to_string(),
             tls,
             group: None,
+            fingerprint: None,
         };
         current.listeners.iter().map(door).collect()
     }

@@ -118,6 +118,18 @@ fn spawn(desk: &Policies, work: impl Future<Output = ()> + Send + 'static) {
 }
 
 impl Appliance {
+    /// Begins what is due now and waits for all runs that go on. For whoever moves the clock, and must not move it
+    /// past a run.
+    pub async fn run_due(self: &Arc<Self>) {
+        let desk = self.policy_desk();
+        let due = locked(&desk.planner).due(self.clock().wall_ms());
+        for due in due {
+            begin(self, due);
+        }
+        let mut going_on = std::mem::take(&mut *locked(&desk.going_on));
+        while going_on.join_next().await.is_some() {}
+    }
+
     /// Why a policy runs now beside its times, where it does.
     async fn cause_of(&self, policy: &Policy, now_ms: u64) -> Option<Cause> {
         let is_time = |at: u64| at <= now_ms || self.was_set_back(policy, now_ms);

@@ -5,6 +5,7 @@
 //! Source: the NBD protocol with its extension of extended headers.
 
 pub mod agreement;
+pub mod client;
 pub mod handshake;
 pub mod intake;
 pub mod limits;

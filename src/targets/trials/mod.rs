@@ -1,5 +1,6 @@
 //! The door as a client sees it: a small client of its own, over socket pairs and loopback.
 
+mod calling;
 mod client;
 pub(crate) mod doubles;
 mod ending;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use api::model::{NewRollback, NewVolume, Removed, VolumeChange};
 use base::name::{MarkRef, Name};
+use control::candidates::Candidate;
 use control::status::{
     DiskRef, JobKind, JobState, JobStatus, RollbackStarted, ScrubReport, VolumeKind, VolumeState,
     VolumeStatus,
@@ -26,6 +27,7 @@ pub(super) async fn run(desk: &Desk, command: VolumeCommand) -> Result<Shown, Cl
             let adopt = Some(std::path::absolute(path)?);
             make(desk, NewVolume { name, size: None, adopt }).await
         }
+        VolumeCommand::Candidates { path } => candidates(desk, path.as_deref()).await,
         VolumeCommand::Release { name, force } => release(desk, &name, force).await,
         VolumeCommand::Grow { name, size } => {
             change(desk, &name, VolumeChange { size: Some(size), ..VolumeChange::default() }).await
@@ -50,6 +52,22 @@ pub(super) async fn run(desk: &Desk, command: VolumeCommand) -> Result<Shown, Cl
 
 fn address(name: &Name) -> String {
     format!("/volumes/{}", part(name))
+}
+
+async fn candidates(desk: &Desk, path: Option<&Path>) -> Result<Shown, CliError> {
+    let query = match path {
+        Some(path) => format!("?path={}", part(&std::path::absolute(path)?.display())),
+        None => String::new(),
+    };
+    let all: Vec<Candidate> = desk.client.get(format!("/candidates{query}")).await?;
+    let columns = [words("PATH"), numbers("SIZE"), words("MODEL"), words("IN THE WAY")];
+    let rows = all.iter().map(|one| {
+        let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let obstacle = one.obstacle.as_deref().unwrap_or_default();
+        vec![one.path.display().to_string(), one.size.to_string(), dash(&one.model), dash(obstacle)]
+    });
+    let empty = "no disks; images are looked at by path: `volume candidates /srv/mail.img`";
+    Shown::new(&all, table(&columns, rows.collect(), empty))
 }
 
 async fn make(desk: &Desk, new: NewVolume) -> Result<Shown, CliError> {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use base::size::ByteSize;
-use clap::{Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use control::config::{BadAddress, BadPortal, ListenAddress, Overrides, PortalAddress};
 
+use super::demo::{Demo, LOG_LEVEL};
 use crate::failure::EXIT_CODES;
 
 /// Volumes whose every past moment can be looked at: the appliance
@@ -41,6 +43,13 @@ pub(super) struct DaemonArgs {
     /// Make and export a first volume if there is none, and print what to type next
     #[arg(long)]
     pub quickstart: bool,
+    /// Show a throw-away appliance with a month of history and some load: on free ports of 127.0.0.1, with people to
+    /// sign in as; removed at the end unless --state names where it stays
+    #[arg(long, conflicts_with_all = ["nbd", "iscsi", "api", "quickstart", "journal_size"])]
+    pub demo: bool,
+    /// The state directory where the command line names it, and not the environment.
+    #[arg(skip)]
+    pub named_state: Option<PathBuf>,
     /// Read the configuration, say what is wrong with it, and end
     #[arg(long)]
     pub check_config: bool,
@@ -92,8 +101,21 @@ impl FromStr for IscsiArg {
 }
 
 impl DaemonArgs {
+    /// What the program was called with. Ends it where that makes no sense.
+    pub(super) fn from_command_line() -> Self {
+        let matches = Self::command().get_matches();
+        let mut args = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let is_named = matches.value_source("state") == Some(ValueSource::CommandLine);
+        args.named_state = is_named.then(|| args.state.clone());
+        args
+    }
+
     /// What is laid over the configuration file.
     pub(super) fn overrides(&self) -> Overrides {
+        if self.demo {
+            let level = self.log.clone().or_else(|| Some(LOG_LEVEL.into()));
+            return Overrides { log_level: level, ..Demo::overrides() };
+        }
         let addresses = self.nbd.iter().filter_map(|arg| match arg {
             NbdArg::Nowhere => None,
             NbdArg::At(address) => Some(address.clone()),
@@ -118,8 +140,6 @@ impl DaemonArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<DaemonArgs, clap::Error> {
@@ -142,6 +162,17 @@ mod tests {
         assert_eq!(portals.iter().map(|portal| portal.group).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(parse("--iscsi none").unwrap().overrides().iscsi_listen, Some(Vec::new()));
         assert!(parse("--nbd 10809").unwrap_err().to_string().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn a_demo_listens_on_free_ports_of_the_loopback_and_nowhere_else() {
+        let overrides = parse("--demo").unwrap().overrides();
+        let nbd = overrides.listen.unwrap().into_iter().map(|at| at.to_string());
+        let iscsi = overrides.iscsi_listen.unwrap().into_iter().map(|portal| portal.address);
+        let all: Vec<_> = nbd.chain(iscsi).chain(overrides.api_listen.unwrap()).collect();
+        assert_eq!(all, vec!["127.0.0.1:0"; 4]);
+        assert!(parse("--demo --api 0.0.0.0:443").is_err());
+        assert!(parse("--demo --quickstart").is_err());
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! The daemon: from its arguments to its last word.
 
 mod args;
+mod demo;
 mod log;
 mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use control::{Config, ControlError, StateDir};
 
 use crate::failure::{CliError, FAILED};
 use args::DaemonArgs;
+use demo::Demo;
 
 /// The whole program.
 ///
@@ -18,7 +19,7 @@ use args::DaemonArgs;
 /// are those of the command line: 0 after a clean stop, 4 where another daemon has the state directory,
 /// and 1 where it was stopped at once by a second signal.
 pub fn main() -> ExitCode {
-    let args = DaemonArgs::parse();
+    let args = DaemonArgs::from_command_line();
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => CliError::from(error).tell(false),
@@ -26,7 +27,19 @@ pub fn main() -> ExitCode {
 }
 
 fn start(args: &DaemonArgs) -> Result<(), ControlError> {
-    let state = StateDir::new(&args.state);
+    let demo = match args.demo {
+        true => Some(Demo::at(args.named_state.as_deref())?),
+        false => None,
+    };
+    let state = StateDir::new(demo.as_ref().map_or(&*args.state, Demo::path));
+    let ended = live(args, state, demo.as_ref());
+    if let Some(demo) = &demo {
+        demo.clear();
+    }
+    ended
+}
+
+fn live(args: &DaemonArgs, state: StateDir, demo: Option<&Demo>) -> Result<(), ControlError> {
     let overrides = args.overrides();
     let config = Config::load(&state, &overrides)?;
     if args.check_config {
@@ -39,7 +52,7 @@ fn start(args: &DaemonArgs) -> Result<(), ControlError> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| ControlError::state("start the runtime", &error))?;
-    let run = run::Run { state, overrides, level, is_quickstart: args.quickstart };
+    let run = run::Run { state, overrides, level, is_quickstart: args.quickstart, demo };
     runtime.block_on(run.live(config))
 }
 

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::demo::Demo;
 use super::log::Level;
 
 /// How long API requests that are being answered may take when the daemon stops.
@@ -27,11 +28,12 @@ enum Order {
 }
 
 /// What a life needs.
-pub(super) struct Run {
+pub(super) struct Run<'a> {
     pub state: StateDir,
     pub overrides: Overrides,
     pub level: Level,
     pub is_quickstart: bool,
+    pub demo: Option<&'a Demo>,
 }
 
 struct Signals {
@@ -40,15 +42,23 @@ struct Signals {
     hang_up: Signal,
 }
 
-impl Run {
+impl Run<'_> {
     /// From start to clean stop.
     ///
     /// # Errors
     /// Why it did not start, or did not stop clean.
     pub(super) async fn live(self, config: Config) -> Result<(), ControlError> {
         let mut signals = Signals::catch()?;
-        let starting = Appliance::start(self.state.clone(), config, World::system());
-        let appliance = tokio::select! {
+        let world = self.demo.map_or_else(World::system, Demo::world);
+        let starting = async {
+            let appliance = Appliance::start(self.state.clone(), config, world).await?;
+            let shown = match self.demo {
+                Some(demo) => Some(demo.show(&appliance).await?),
+                None => None,
+            };
+            Ok::<_, ControlError>((appliance, shown))
+        };
+        let (appliance, shown) = tokio::select! {
             started = starting => started?,
             // Nothing was promised yet, and recovery starts over.
             () = signals.stop() => return Ok(()),
@@ -56,9 +66,10 @@ impl Run {
         let (stop, stopping) = watch::channel(false);
         let api = serve(&appliance, stopping.clone())?;
         let console = Console::open(&appliance).await;
-        let guidance = match self.is_quickstart {
-            true => next_steps(&appliance.begin().await?, &command_line()),
-            false => Vec::new(),
+        let guidance = match (self.demo.zip(shown.as_ref()), console.address()) {
+            (Some((demo, shown)), Some(address)) => shown.lines(demo, &address),
+            _ if self.is_quickstart => next_steps(&appliance.begin().await?, &command_line()),
+            _ => Vec::new(),
         };
         say_ready(&appliance, &[console.lines(&appliance).await, guidance].concat());
         let (certificates, https) = console.serve(&appliance, stopping);
@@ -70,6 +81,7 @@ impl Run {
         }
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
+        drop(shown);
         tokio::spawn(async move {
             signals.stop().await;
             tracing::warn!("stopping at once; the next start recovers from the journal");
@@ -153,6 +165,10 @@ impl Console {
             appliance.set_api_trouble(Some(what));
             None
         }))
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.0.as_ref()?.addresses().first()?.to_string())
     }
 
     /// Where people find it, and the way in for the first of them.

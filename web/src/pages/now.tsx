@@ -7,9 +7,9 @@ import { ago, count, moment, percent, protocolName, size, span } from "../format
 import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Meter, Trouble } from "../parts/bits";
 import { Throughput } from "../parts/chart";
-import { adopt, newVolume, takeMark } from "../parts/deeds";
+import { newVolume, takeMark } from "../parts/deeds";
 import { whenFull } from "../parts/outlook";
-import { to } from "../router";
+import { go, to } from "../router";
 import type { Capacity, Client, Mark, Status, Volume } from "../types";
 
 interface Newest {
@@ -101,17 +101,20 @@ function First() {
       title="Nothing is served yet"
       action={
         <div class="actions">
-          <Button act={adopt} why={why}>
+          <Button act={newVolume} why={why}>
+            Make a volume
+          </Button>
+          <Button act={() => go("adopt")} why={why}>
             Adopt a disk
           </Button>
-          <Button act={newVolume} why={why} tone="main">
-            Make a volume
+          <Button act={() => go("start")} why={why} tone="main">
+            First start
           </Button>
         </div>
       }
     >
-      Three steps: make a volume or adopt the disk of a mail server; take a mark, which is a point in time to
-      go back to; and let an initiator in, under Targets.
+      First start leads through it: a volume, or the disk of a mail server that exists; how clients reach it;
+      and a policy that takes marks, which are points in time to go back to.
     </Empty>
   );
 }

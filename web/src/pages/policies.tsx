@@ -5,8 +5,7 @@ import { moment, size } from "../format";
 import { useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
-import { protect } from "../parts/protect";
-import { to } from "../router";
+import { go, to } from "../router";
 import type { Policy } from "../types";
 
 const part = encodeURIComponent;
@@ -44,7 +43,7 @@ export function Policies() {
     <>
       <Head title="Policies" about="When marks are taken by themselves, and which of them stay.">
         {all && (
-          <Button act={() => protect()} why={whyNot("operator")} tone="main">
+          <Button act={() => go("protect")} why={whyNot("operator")} tone="main">
             Protect volumes
           </Button>
         )}
@@ -81,7 +80,7 @@ export function Policies() {
                   {policy.group ? `group ${policy.group}` : policy.volumes?.join(", ")}
                 </td>
                 <td data-label="When">
-                  {times(policy)} <small>{policy.zone}</small>
+                  {times(policy)} <small class="path">{policy.zone}</small>
                 </td>
                 <td data-label="Keeps">
                   {kept(policy)}

@@ -2,32 +2,17 @@
 
 import { useState } from "preact/hooks";
 import { ask, Problem, whyNot } from "../api";
-import { count, freed, moment } from "../format";
+import { count, moment } from "../format";
 import { refresh, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble, tell } from "../parts/bits";
 import { question } from "../parts/form";
-import { Timeline } from "../parts/timeline";
-import { to } from "../router";
-import type { Freed, Mark, Policy, PolicyRun } from "../types";
+import { dateIn, Foreseeing } from "../parts/rules";
+import { go, to } from "../router";
+import type { Outlook, Policy, PolicyRun } from "../types";
 import { kept, times } from "./policies";
 
-interface Foreseen {
-  taken_ms: number;
-  name: string | null;
-  kept_for: string[];
-}
-
-interface Outlook {
-  volume: string;
-  at_ms: number;
-  foreign: number;
-  runs: number;
-  marks: Foreseen[];
-  gone: string[];
-  frees: Freed;
-}
-
-const DAY_MS = 24 * 60 * 60 * 1000;
+/** The newest runs, which most people look for. */
+const RUNS_SHOWN = 8;
 const CAUSES: Record<string, string> = {
   schedule: "it was time",
   changed: "so much had changed",
@@ -37,15 +22,11 @@ const CAUSES: Record<string, string> = {
 
 const fail = (error: unknown) => tell(error instanceof Problem ? error.message : String(error), true);
 
-/** In `days` days, as a date field has it. */
-function date(days: number): string {
-  return new Date(Date.now() + days * DAY_MS).toISOString().slice(0, 10);
-}
-
 export function PolicyPage({ name }: { name: string }) {
   const path = `/policies/${encodeURIComponent(name)}`;
   const { value: policy, problem } = useLive<Policy>(path);
   const { value: runs } = useLive<PolicyRun[]>(`${path}/runs`);
+  const [isAll, showAll] = useState(false);
   const why = whyNot("operator");
   if (problem && !policy) {
     return (
@@ -77,6 +58,9 @@ export function PolicyPage({ name }: { name: string }) {
   return (
     <>
       <Head title={name} about={about}>
+        <Button act={() => go("policies", name, "change")} why={why}>
+          Change
+        </Button>
         <Button act={pause} why={why}>
           {policy.is_paused ? "Go on" : "Pause"}
         </Button>
@@ -104,6 +88,7 @@ export function PolicyPage({ name }: { name: string }) {
             <tbody>
               {[...runs]
                 .sort((a, b) => b.began_ms - a.began_ms)
+                .slice(0, isAll ? runs.length : RUNS_SHOWN)
                 .map((one) => (
                   <tr key={one.began_ms}>
                     <td data-label="When">
@@ -126,11 +111,29 @@ export function PolicyPage({ name }: { name: string }) {
                         </small>
                       ))}
                     </td>
-                    <td data-label="Thinned">{one.removed.length > 0 ? one.removed.join(", ") : "–"}</td>
+                    <td data-label="Thinned">
+                      {one.removed.length > 0 ? (
+                        <details>
+                          <summary>{count(one.removed.length, "mark")}</summary>
+                          {one.removed.map((mark) => (
+                            <small class="path" key={mark}>
+                              {mark}
+                            </small>
+                          ))}
+                        </details>
+                      ) : (
+                        "–"
+                      )}
+                    </td>
                   </tr>
                 ))}
             </tbody>
           </table>
+        )}
+        {runs && runs.length > RUNS_SHOWN && !isAll && (
+          <button type="button" class="link" onClick={() => showAll(true)}>
+            All {runs.length} runs
+          </button>
         )}
       </section>
       <Commands
@@ -138,7 +141,7 @@ export function PolicyPage({ name }: { name: string }) {
           `tidemark policy show ${name}`,
           `tidemark policy run ${name}`,
           `tidemark policy runs ${name}`,
-          `tidemark policy preview ${name} --at ${date(30)}`,
+          `tidemark policy preview ${name} --at ${dateIn(30)}`,
         ]}
       />
     </>
@@ -188,8 +191,7 @@ function said(run: PolicyRun): string {
 
 /** Which marks there will be, drawn as the timeline that they will make. */
 function Preview({ path }: { path: string }) {
-  const [at, set] = useState(date(30));
-  const [chosen, choose] = useState<string | null>(null);
+  const [at, set] = useState(dateIn(30));
   const { value: outlooks, problem } = useLive<Outlook[]>(
     `${path}/preview?at=${encodeURIComponent(at)}`,
     60_000,
@@ -203,8 +205,8 @@ function Preview({ path }: { path: string }) {
           <input
             type="date"
             value={at}
-            min={date(1)}
-            max={date(366)}
+            min={dateIn(1)}
+            max={dateIn(366)}
             onChange={(e) => e.currentTarget.value && set(e.currentTarget.value)}
           />
         </label>
@@ -212,59 +214,10 @@ function Preview({ path }: { path: string }) {
       {problem && <Trouble problem={problem} what="preview" />}
       {!outlooks && !problem && <Loading />}
       {outlooks?.length === 0 && <Empty title="No volumes">The policy's group has none.</Empty>}
-      {outlooks?.map((outlook) => {
-        const marks = outlook.marks.map((mark, sequence) => foreseen(outlook.volume, mark, sequence));
-        const shown = outlook.marks.find((_, n) => marks[n]?.name === chosen) ?? outlook.marks.at(-1);
-        return (
-          <div class="outlook" key={outlook.volume}>
-            <p>
-              <a href={to("volumes", outlook.volume)}>{outlook.volume}</a>:{" "}
-              {count(outlook.marks.length, "mark")} of this policy after {count(outlook.runs, "run")}
-              {outlook.foreign > 0 && `, ${outlook.foreign} that are not its own`}; of those that are there
-              now,{" "}
-              {outlook.gone.length === 0
-                ? "none goes"
-                : `${outlook.gone.length} will be gone, which gives back ${freed(outlook.frees)}`}
-              .
-            </p>
-            {marks.length > 0 && (
-              <Timeline
-                marks={marks}
-                chosen={chosen ?? marks.at(-1)?.name ?? ""}
-                choose={choose}
-                now={outlook.at_ms}
-              />
-            )}
-            {shown && (
-              <p class="faint">
-                {moment(shown.taken_ms)}: kept as{" "}
-                {shown.kept_for.join(", ") || "held, locked, or shown by a view"}
-              </p>
-            )}
-          </div>
-        );
-      })}
+      {outlooks?.map((outlook) => (
+        <Foreseeing key={outlook.volume} outlook={outlook} />
+      ))}
       <p class="faint">Each run is taken to be on time and to find something changed.</p>
     </section>
   );
-}
-
-function foreseen(volume: string, mark: Foreseen, sequence: number): Mark {
-  return {
-    volume,
-    name: mark.name ?? moment(mark.taken_ms),
-    id: String(sequence),
-    sequence,
-    taken_ms: mark.taken_ms,
-    size: 0,
-    grade: "crash",
-    proof: "unverified",
-    is_held: mark.kept_for.length === 0,
-    held_until_ms: null,
-    is_locked: false,
-    locked_until_ms: null,
-    frees_most_bytes: 0,
-    views: [],
-    group: null,
-  };
 }

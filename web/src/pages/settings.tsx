@@ -33,6 +33,7 @@ export function Settings() {
                 <dt>{protocolName(door.protocol)}</dt>
                 <dd>
                   <code>{door.address}</code>, TLS {door.tls}
+                  {door.fingerprint && <small class="path">SHA-256 {door.fingerprint}</small>}
                 </dd>
               </>
             ))}

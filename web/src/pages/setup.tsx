@@ -19,7 +19,7 @@ export function Setup() {
     }
     try {
       await ask("POST", "/setup", { code, user, password });
-      go();
+      go("start");
       await findWho();
     } catch (error) {
       fail(error instanceof Problem ? error : new Problem(0, "failed", String(error)));

@@ -4,7 +4,9 @@ import { ask, whyNot } from "../api";
 import { ago, count, protocolName, size } from "../format";
 import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
+import { changeLun, changeTarget, removeChap } from "../parts/changes";
 import { question } from "../parts/form";
+import { Discovery, Portals } from "../parts/portals";
 import type { Client, Lun, Target } from "../types";
 
 const part = encodeURIComponent;
@@ -42,14 +44,29 @@ function mapLun(target: Target): void {
     fields: [
       { key: "disk", label: "Disk", hint: "VOLUME, VOLUME@MARK or view/VIEW." },
       { key: "read_only", label: "Take no changes", kind: "check" },
+      { key: "removable", label: "Look like a disk whose medium can be taken out", kind: "check" },
+      {
+        key: "block",
+        label: "Bytes of a logical block",
+        kind: "select",
+        value: "512",
+        options: [
+          ["512", "512"],
+          ["4096", "4096"],
+        ],
+        hint: "These two belong to the disk: all LUNs that lead to it agree on them.",
+      },
     ],
     verb: "Map it",
-    command: ({ disk, read_only }) =>
-      `tidemark lun map ${target.name} ${disk || "DISK"}${read_only ? " --read-only" : ""}`,
-    act: async ({ disk, read_only }) => {
+    command: ({ disk, read_only, removable, block }) =>
+      `tidemark lun map ${target.name} ${disk || "DISK"}${read_only ? " --read-only" : ""}` +
+      `${removable ? " --removable" : ""}${block === "4096" ? " --block-size 4096" : ""}`,
+    act: async ({ disk, read_only, removable, block }) => {
       const lun = await ask<Lun>("POST", `/targets/${part(target.name)}/luns`, {
         disk,
         is_read_only: read_only === "yes",
+        is_removable: removable === "yes",
+        block_size: Number(block),
       });
       return `${disk} is LUN ${lun.lun} of ${target.name}.`;
     },
@@ -162,8 +179,14 @@ export function Targets() {
       {all?.map((target) => (
         <One key={target.name} target={target} />
       ))}
+      <div class="columns">
+        <Portals />
+        <Discovery />
+      </div>
       <Clients all={clients ?? []} />
-      <Commands lines={["tidemark target ls", "tidemark lun ls", "tidemark session ls"]} />
+      <Commands
+        lines={["tidemark target ls", "tidemark lun ls", "tidemark portal ls", "tidemark session ls"]}
+      />
     </>
   );
 }
@@ -174,7 +197,9 @@ function One({ target }: { target: Target }) {
     <section class="card" aria-label={`Target ${target.name}`}>
       <div class="cardhead">
         <div>
-          <h2>{target.name}</h2>
+          <h2>
+            {target.name} {target.alias && <small>{target.alias}</small>}
+          </h2>
           <code class="path">{target.iqn}</code>
         </div>
         <Badge tone={target.auth === "chap" ? "good" : "warn"}>
@@ -212,6 +237,13 @@ function One({ target }: { target: Target }) {
               </td>
               <td class="deeds">
                 <Button
+                  act={() => changeLun(target, lun)}
+                  why={why}
+                  label={`Settings of LUN ${lun.lun} of ${target.name}`}
+                >
+                  Settings
+                </Button>
+                <Button
                   act={() => unmap(target, lun)}
                   why={why}
                   label={`Unmap LUN ${lun.lun} of ${target.name}`}
@@ -227,7 +259,7 @@ function One({ target }: { target: Target }) {
       <ul class="letin" aria-label="Who is let in">
         {target.initiators.map((one) => (
           <li key={one}>
-            <code>{one}</code>
+            <span class="faint">lets in</span> <code>{one}</code>
             <Button act={() => deny(target, one)} why={why} tone="quiet" label={`Deny ${one}`}>
               Deny
             </Button>
@@ -236,7 +268,15 @@ function One({ target }: { target: Target }) {
         {target.initiators.length === 0 && <li class="faint">It lets nobody in.</li>}
         {target.chap_users.map((user) => (
           <li key={user}>
-            CHAP user <code>{user}</code>
+            <span class="faint">CHAP user</span> <code>{user}</code>
+            <Button
+              act={() => removeChap(target, user)}
+              why={whyNot("admin")}
+              tone="quiet"
+              label={`Remove the CHAP user ${user} of ${target.name}`}
+            >
+              Remove
+            </Button>
           </li>
         ))}
       </ul>
@@ -249,6 +289,9 @@ function One({ target }: { target: Target }) {
         </Button>
         <Button act={() => setSecret(target)} why={whyNot("admin")}>
           Set a CHAP secret
+        </Button>
+        <Button act={() => changeTarget(target)} why={why} label={`Settings of target ${target.name}`}>
+          Settings
         </Button>
         <Button act={() => removeTarget(target)} why={why} tone="bad">
           Remove

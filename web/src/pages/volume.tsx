@@ -17,9 +17,8 @@ import {
   tell,
 } from "../parts/bits";
 import * as deeds from "../parts/deeds";
-import { protect } from "../parts/protect";
 import { keptUntil, Timeline } from "../parts/timeline";
-import { to } from "../router";
+import { go, to } from "../router";
 import type { Mark, Volume } from "../types";
 
 const MARKS_MAX = 256;
@@ -55,7 +54,7 @@ export function VolumePage({ name }: { name: string }) {
           Settings
         </Button>
         {policies && (
-          <Button act={() => protect(name)} why={why}>
+          <Button act={() => go("protect", name)} why={why}>
             Protect
           </Button>
         )}

@@ -5,9 +5,9 @@ import { whyNot } from "../api";
 import { count, size } from "../format";
 import { useLive } from "../live";
 import { Button, Commands, Empty, Head, Loading, Meter, StateBadge, Trouble } from "../parts/bits";
-import { adopt, newVolume } from "../parts/deeds";
+import { newVolume } from "../parts/deeds";
 import { Groups } from "../parts/groups";
-import { to } from "../router";
+import { go, to } from "../router";
 import type { Volume } from "../types";
 
 export function Volumes() {
@@ -18,7 +18,7 @@ export function Volumes() {
   return (
     <>
       <Head title="Volumes" about="Live virtual disks. Each has a past of up to 256 marks.">
-        <Button act={adopt} why={why}>
+        <Button act={() => go("adopt")} why={why}>
           Adopt a disk
         </Button>
         <Button act={newVolume} why={why} tone="main">

@@ -39,26 +39,6 @@ export function newVolume(): void {
   });
 }
 
-export function adopt(): void {
-  question({
-    title: "Adopt a disk",
-    about:
-      "A disk or image that exists becomes a volume where it lies. Not one byte of it changes until a client writes; " +
-      "released, it is a plain disk again. Nothing else may have it open.",
-    fields: [
-      { key: "name", label: "Name" },
-      { key: "path", label: "Path on the daemon's host", hint: "Such as /dev/sdb or /srv/images/mail.img." },
-    ],
-    verb: "Adopt it",
-    command: ({ name, path }) => `tidemark volume adopt ${name || "NAME"} ${path || "PATH"}`,
-    act: async ({ name = "", path }) => {
-      await ask("POST", "/volumes", { name, adopt: path });
-      go("volumes", name);
-      return `Volume ${name} serves ${path}. Take a first mark, so that there is a way back.`;
-    },
-  });
-}
-
 export function takeMark(volume: string): void {
   question({
     title: `Take a mark of ${volume}`,

@@ -9,10 +9,12 @@ import { tell } from "./bits";
 export interface Field {
   key: string;
   label: string;
-  kind?: "text" | "password" | "select" | "check";
+  kind?: "text" | "password" | "number" | "select" | "check";
   hint?: string;
   value?: string;
   options?: [string, string][];
+  /** What may be chosen, besides whatever is typed. */
+  list?: string[];
   isOptional?: boolean;
 }
 
@@ -180,13 +182,22 @@ export function Input({
       ) : (
         <input
           id={id}
-          type={field.kind === "password" ? "password" : ("text" as "password")}
+          type={(field.kind === "password" || field.kind === "number" ? field.kind : "text") as "text"}
+          min={field.kind === "number" ? 0 : undefined}
+          list={field.list ? `${id}-list` : undefined}
           value={value}
           autocomplete={field.kind === "password" ? "current-password" : "off"}
           spellcheck={false}
           aria-describedby={field.hint ? `${id}-hint` : undefined}
           onInput={(e) => change(e.currentTarget.value)}
         />
+      )}
+      {field.list && (
+        <datalist id={`${id}-list`}>
+          {field.list.map((one) => (
+            <option key={one} value={one} />
+          ))}
+        </datalist>
       )}
       {field.hint && <small id={`${id}-hint`}>{field.hint}</small>}
     </div>

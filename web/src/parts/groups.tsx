@@ -2,13 +2,9 @@
 
 import { ask, whyNot } from "../api";
 import { useLive } from "../live";
+import type { Group } from "../types";
 import { Button } from "./bits";
 import { question } from "./form";
-
-interface Group {
-  name: string;
-  volumes: string[];
-}
 
 const part = encodeURIComponent;
 
