@@ -112,7 +112,8 @@ function options(rules: Rules): string {
       : rules.times === "cron"
         ? ` --cron '${rules.cron}'`
         : "";
-  const beside = option("changed", rules.changed) + option("passed", rules.passed) + option("lock", rules.lock);
+  const beside =
+    option("changed", rules.changed) + option("passed", rules.passed) + option("lock", rules.lock);
   return `${when}${beside} --keep ${kept(rules)} --zone ${rules.zone}`;
 }
 
@@ -130,7 +131,11 @@ export function changeOf(rules: Rules): Record<string, unknown> {
 
 export function changeCommand(rules: Rules): string {
   const what = rules.group ? ` --group ${rules.group}` : ` --volumes ${rules.volumes.join(",")}`;
-  const gone = [rules.changed ? "" : " --changed 0", rules.passed ? "" : " --passed none", rules.lock ? "" : " --lock none"];
+  const gone = [
+    rules.changed ? "" : " --changed 0",
+    rules.passed ? "" : " --passed none",
+    rules.lock ? "" : " --lock none",
+  ];
   return `tidemark policy set ${rules.name}${what}${options(rules)}${gone.join("")} --skip-unchanged ${rules.skip}`;
 }
 
@@ -154,8 +159,7 @@ export function whyNotWhat(rules: Rules): string | undefined {
 }
 
 export function whyNotWhen(rules: Rules): string | undefined {
-  if (rules.times === "every" && !SPAN.test(rules.every))
-    return "An interval is such as 15m, 6h or 1d.";
+  if (rules.times === "every" && !SPAN.test(rules.every)) return "An interval is such as 15m, 6h or 1d.";
   if (rules.times === "cron" && rules.cron.trim().split(/\s+/).length !== 5)
     return "A pattern has five parts: minute, hour, day of month, month, day of week.";
   if (rules.changed && parseSize(rules.changed) === null)
