@@ -168,7 +168,7 @@ async fn policies(lab: &Lab, site: &Site) -> Outcome<PolicyCost> {
         let volume = policy % VOLUMES;
         let body = format!(
             "{{\"name\": \"p{policy}\", \"volumes\": [\"v{volume}\"], \"every\": \"1h\", \
-             \"changed\": \"1G\", \"keep\": {{\"hourly\": 24}}}}"
+             \"changed\": 1073741824, \"keep\": {{\"hourly\": 24}}}}"
         );
         lab.api.ask("POST", "/policies", &body)?;
     }

@@ -87,7 +87,7 @@ async fn a_refusal_is_repeated_and_a_key_that_is_none_is_refused() {
     let body = json!({ "volumes": ["mail"], "name": "x" });
     let refused = asked(&office, "POST", "/marks", &key, body.clone()).await;
     assert_eq!(refused.status, 404, "{refused:?}");
-    let volume = json!({ "name": "mail", "size": "16M" });
+    let volume = json!({ "name": "mail", "size": 16_777_216 });
     let made = asked(&office, "POST", "/volumes", &[("Idempotency-Key", "l")], volume).await;
     assert_eq!(made.status, 201, "{made:?}");
     let again = asked(&office, "POST", "/marks", &key, body.clone()).await;
@@ -104,7 +104,7 @@ async fn a_refusal_is_repeated_and_a_key_that_is_none_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_seen_is_not_told_again_and_only_what_was_seen_is_changed() {
     let office = Office::start().await;
-    let volume = json!({ "name": "mail", "size": "16M" });
+    let volume = json!({ "name": "mail", "size": 16_777_216 });
     assert_eq!(asked(&office, "POST", "/volumes", &[], volume).await.status, 201);
     let seen = asked(&office, "GET", "/volumes/mail", &[], Value::Null).await.header("etag");
     assert!(seen.starts_with('"'), "{seen}");
@@ -139,7 +139,7 @@ async fn what_was_seen_is_not_told_again_and_only_what_was_seen_is_changed() {
 async fn a_list_is_read_a_page_at_a_time_and_the_command_line_shows_all_of_it() {
     let office = Office::start().await;
     for name in ["c", "a", "e", "b", "d"] {
-        let volume = json!({ "name": name, "size": "1M" });
+        let volume = json!({ "name": name, "size": 1_048_576 });
         assert_eq!(asked(&office, "POST", "/volumes", &[], volume).await.status, 201);
     }
     let mut path = "/volumes?limit=2".to_owned();
@@ -179,7 +179,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rules_and_dashboard_ask_for_is_measured() {
     let office = Office::start().await;
-    let volume = json!({ "name": "mail", "size": "16M" });
+    let volume = json!({ "name": "mail", "size": 16_777_216 });
     assert_eq!(asked(&office, "POST", "/volumes", &[], volume).await.status, 201);
     let mark = json!({ "volumes": ["mail"], "name": "x" });
     assert_eq!(asked(&office, "POST", "/marks", &[], mark).await.status, 201);
