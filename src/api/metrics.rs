@@ -223,12 +223,14 @@ fn about_pool(sheet: &mut Sheet, pool: &PoolStatus) {
 /// Infinite is what never is full at this rate; what has not enough history yet is left out.
 fn about_time_left(sheet: &mut Sheet, forecasts: &Forecasts) {
     let left = |forecast: &Forecast| Some(forecast.days_to_full(forecasts.now_ms)? * DAY_SECONDS);
-    let pool = left(&forecasts.pool).map(|seconds| (Vec::new(), seconds));
-    let about = "Time until there is likely no room left where the pool lies";
-    sheet.each("pool_seconds_to_full", about, pool);
-    let preserved = left(&forecasts.preserved).map(|seconds| (Vec::new(), seconds));
-    let about = "Time until there is likely no room left for preserved blocks";
-    sheet.each("cow_store_seconds_to_full", about, preserved);
+    if let Some(seconds) = left(&forecasts.pool) {
+        let about = "Time until there is likely no room left where the pool lies";
+        sheet.one("pool_seconds_to_full", about, seconds);
+    }
+    if let Some(seconds) = left(&forecasts.preserved) {
+        let about = "Time until there is likely no room left for preserved blocks";
+        sheet.one("cow_store_seconds_to_full", about, seconds);
+    }
     let volumes = forecasts.volumes.iter();
     let volumes = volumes
         .filter_map(|(name, forecast)| Some((vec![("volume", name.to_string())], left(forecast)?)));
@@ -388,7 +390,7 @@ mod tests {
         let labels = vec![("volume", "mail".to_owned())];
         sheet.each("mark_count", "Marks of a volume", [(labels, whole(3))]);
         sheet.one("start_timestamp_seconds", "When", seconds(1_500));
-        sheet.each("pool_seconds_to_full", "Left", [(Vec::new(), f64::INFINITY)]);
+        sheet.one("pool_seconds_to_full", "Left", f64::INFINITY);
         let text = sheet.text().unwrap();
         assert!(text.contains("tidemark_pool_seconds_to_full +Inf\n"), "{text}");
         assert!(text.contains("# TYPE tidemark_mark_count gauge\n"), "{text}");
