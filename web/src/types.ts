@@ -205,6 +205,7 @@ export interface Policy {
   skip_unchanged?: boolean;
   zone: string;
   is_paused: boolean;
+  paused_until_ms?: number;
   keep: Record<string, number>;
   next_ms: number | null;
 }
