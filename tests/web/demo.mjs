@@ -145,6 +145,11 @@ await claim("a policy is changed by the same steps", async (page) => {
   await button(page, "Change it").click();
   await page.getByRole("link", { name: "Look at it" }).click();
   await page.getByText("every 12h").first().waitFor();
+  await button(page, "Go on").click();
+  await button(page, "Pause").click();
+  const day = new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 10);
+  await answer(page, { Until: day }, "Pause it");
+  await page.getByText(/paused until/).first().waitFor();
 });
 
 await claim("a disk is adopted by a wizard, and served over iSCSI to whom it says", async (page) => {

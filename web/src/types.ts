@@ -217,6 +217,7 @@ export interface Policy {
   skip_unchanged?: boolean;
   zone: string;
   is_paused: boolean;
+  paused_until_ms?: number;
   keep: Record<string, number>;
   /** For how long its marks are locked, such as 30d. */
   lock?: string | null;

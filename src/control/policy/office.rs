@@ -259,7 +259,13 @@ impl Appliance {
         let desk = self.policy_desk();
         let _admin = desk.admin.lock().await;
         let Policy { rules, id, .. } = desk.named(name)?;
-        let rules = rules.changed_by(change);
+        let until = change.paused_until.clone();
+        let mut rules = rules.changed_by(change);
+        if let Some(until) = until {
+            let now = timestamp(self.clock().wall_ms());
+            let at = moment(&until, &rules.check()?.zone, now)?;
+            rules.paused_until_ms = u64::try_from(at.as_millisecond()).ok();
+        }
         self.keep_policy(Policy { rules, id, since_ms: self.clock().wall_ms() }).await
     }
 
@@ -317,6 +323,7 @@ impl Appliance {
         let times = policy.rules.check()?;
         let now = timestamp(self.clock().wall_ms());
         let date = moment(at, &times.zone, now)?;
+        let from = policy.rules.paused_until_ms.map_or(now, |until| timestamp(until).max(now));
         let mut seen = Vec::new();
         for volume in self.volumes_of(&policy.rules)? {
             let marks = self.marks_of(&volume, policy.id)?;
@@ -336,7 +343,7 @@ impl Appliance {
                     volume,
                     at_ms: u64::try_from(date.as_millisecond()).unwrap_or(0),
                     foreign,
-                    outlook: outlook(&play, existing, (now, date)),
+                    outlook: outlook(&play, existing, (from, date)),
                     frees: Freed::default(),
                 }
             });
@@ -396,6 +403,7 @@ impl Appliance {
         let done_ms = policy.since_ms.max(last_due).max(newest.unwrap_or(0));
         // After a clock that was ahead, moments count from now.
         let done_ms = done_ms.min(self.clock().wall_ms());
+        let done_ms = done_ms.max(policy.rules.paused_until_ms.unwrap_or(0));
         let schedule = times.and_then(|times| times.schedule);
         locked(&desk.planner).set(&policy.rules.name, schedule, done_ms);
     }

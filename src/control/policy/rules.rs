@@ -66,6 +66,9 @@ pub struct Rules {
     /// Whether it takes no marks of its own accord.
     #[serde(default)]
     pub is_paused: bool,
+    /// Until when it takes none, milliseconds since 1970; it goes on by itself then, and makes up for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until_ms: Option<u64>,
 }
 
 /// A policy.
@@ -117,9 +120,12 @@ pub struct PolicyChange {
     /// Another grade.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
-    /// Whether it pauses.
+    /// Whether it pauses until somebody says otherwise; either ends a pause that has a date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_paused: Option<bool>,
+    /// Until when it pauses, as `2027-03-01` or `2027-03-01T02:30` in its zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<String>,
 }
 
 /// The times of a policy that were found to make sense.
@@ -217,7 +223,7 @@ impl Rules {
         Err(invalid(why, way_out))
     }
 
-    /// Them, changed.
+    /// Them, changed; but for a pause with a date, which is read by the clock of the zone that they have then.
     pub fn changed_by(&self, change: PolicyChange) -> Self {
         let mut rules = self.clone();
         if let Some(volumes) = change.volumes {
@@ -242,8 +248,15 @@ impl Rules {
         rules.zone = change.zone.unwrap_or(rules.zone);
         rules.keep = change.keep.unwrap_or(rules.keep);
         rules.grade = change.grade.unwrap_or(rules.grade);
-        rules.is_paused = change.is_paused.unwrap_or(rules.is_paused);
+        if let Some(is_paused) = change.is_paused {
+            (rules.is_paused, rules.paused_until_ms) = (is_paused, None);
+        }
         rules
+    }
+
+    /// Whether it takes no marks of its own accord at this moment.
+    pub fn pauses(&self, now_ms: u64) -> bool {
+        self.is_paused || self.paused_until_ms.is_some_and(|until| now_ms < until)
     }
 }
 

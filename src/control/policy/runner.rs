@@ -67,6 +67,13 @@ fn begin(office: &Arc<Appliance>, due: Due) {
     let desk = office.policy_desk();
     let Ok(policy) = desk.named(&due.policy) else { return };
     let now_ms = office.clock().wall_ms();
+    // A clock that was set back plans anew, and knows of no pause.
+    if policy.rules.pauses(now_ms) {
+        if !due.is_overlapping {
+            locked(&desk.planner).ended(&due.policy);
+        }
+        return;
+    }
     if due.is_overlapping {
         let run = RunStatus {
             cause: Cause::Schedule,
@@ -90,10 +97,11 @@ fn begin(office: &Arc<Appliance>, due: Due) {
 
 /// Looks in the background at the policies that run when enough has changed or passed.
 fn look_at_changes(office: &Arc<Appliance>) {
+    let now_ms = office.clock().wall_ms();
     let policies = office.policy_desk().all().unwrap_or_default().into_iter();
     let looked_at: Vec<_> = policies
         .filter(|policy| policy.rules.changed.is_some() || policy.rules.passed.is_some())
-        .filter(|policy| !policy.rules.is_paused)
+        .filter(|policy| !policy.rules.pauses(now_ms))
         .collect();
     if looked_at.is_empty() {
         return;

@@ -170,6 +170,40 @@ async fn a_pause_takes_no_marks_and_is_not_made_up_for() {
     office.stop().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pause_with_a_date_ends_by_itself_and_is_not_made_up_for() {
+    let bench = Bench::new();
+    let office = with_volume(&bench).await;
+    office.create_policy(rules(FIVE)).await.unwrap();
+    let change = |text: &str| toml::from_str::<PolicyChange>(text).unwrap();
+    let until = START_MS + 3_600_000;
+    let date = jiff::Timestamp::from_millisecond(until.try_into().unwrap()).unwrap();
+    let pause = change(&format!("paused_until = '{date}'\nchanged = 1048576"));
+    let paused = office.change_policy(&name("five"), pause).await.unwrap();
+    assert_eq!(paused.policy.rules.paused_until_ms, Some(until));
+    assert!(paused.next_ms > Some(until), "{paused:?}");
+    let later = (date + jiff::ToSpan::hours(1)).to_string();
+    let seen = office.preview_policy(&name("five"), &later).await.unwrap();
+    assert_eq!(seen[0].outlook.runs, 12);
+    bench.pass(MINUTE * 50).await;
+    assert_eq!(outcomes(&office, "five"), [], "neither the time nor changes count");
+    bench.pass(MINUTE * 12).await;
+    bench.pass(MINUTE * 5).await;
+    let runs = outcomes(&office, "five");
+    let runs: Vec<_> = runs.iter().map(|run| (run.cause, run.missed)).collect();
+    assert_eq!(runs, [(Cause::Changed, 0), (Cause::Schedule, 0)]);
+    // Set back into the pause, it plans anew, and pauses all the same.
+    bench.clock.set_wall_ms(START_MS + 60_000);
+    bench.pass(MINUTE).await;
+    bench.pass(MINUTE * 30).await;
+    assert_eq!(outcomes(&office, "five").len(), 2);
+    let gone_on = office.change_policy(&name("five"), change("is_paused = false")).await.unwrap();
+    assert_eq!(gone_on.policy.rules.paused_until_ms, None);
+    let passed = change("paused_until = '2020-01-01'");
+    assert!(office.change_policy(&name("five"), passed).await.is_err());
+    office.stop().await.unwrap();
+}
+
 async fn write(office: &Appliance, blocks: u64) {
     let disk = office.pool().disk(&"mail".parse().unwrap()).unwrap();
     let bytes = vec![7; usize::try_from(blocks * 4096).unwrap()];

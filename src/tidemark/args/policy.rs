@@ -156,8 +156,11 @@ pub struct PolicySet {
     #[arg(long, group = "change")]
     pub grade: Option<GradeArg>,
     /// Whether it pauses
-    #[arg(long, value_name = "BOOL", group = "change")]
+    #[arg(long, value_name = "BOOL", group = "change", conflicts_with = "paused_until")]
     pub paused: Option<bool>,
+    /// Make it pause until then, as 2027-03-01 or 2027-03-01T02:30 in its zone
+    #[arg(long, value_name = "MOMENT", group = "change")]
+    pub paused_until: Option<String>,
 }
 
 /// `last=12,daily=7`

@@ -79,6 +79,7 @@ fn rules(new: PolicyCreate) -> Rules {
         lock: new.lock,
         grade: new.grade.into(),
         is_paused: new.paused,
+        paused_until_ms: None,
     }
 }
 
@@ -96,6 +97,7 @@ fn change(set: PolicySet) -> (Name, PolicyChange) {
         lock: set.lock,
         grade: set.grade.map(Into::into),
         is_paused: set.paused,
+        paused_until: set.paused_until,
     };
     (set.name, change)
 }
@@ -105,6 +107,13 @@ fn next(policy: &PolicyStatus, now_ms: u64) -> String {
         Some(at) => format!("it runs next at {}", time(at, now_ms)),
         None if policy.policy.rules.is_paused => "it pauses".to_owned(),
         None => "it runs when enough has changed".to_owned(),
+    }
+}
+
+fn paused(rules: &Rules, now_ms: u64) -> String {
+    match rules.paused_until_ms {
+        Some(until) if rules.pauses(now_ms) => format!("until {}", time(until, now_ms)),
+        _ => yes(rules.is_paused),
     }
 }
 
@@ -178,7 +187,7 @@ fn about(status: &PolicyStatus, now_ms: u64) -> String {
         ("keeps", kept(&rules.keep)),
         ("locks its marks for", rules.lock.map_or("-".to_owned(), |lock| lock.to_string())),
         ("grade", word(&rules.grade)),
-        ("paused", yes(rules.is_paused)),
+        ("paused", paused(rules, now_ms)),
         ("marks", status.marks.to_string()),
         ("running", yes(status.is_running)),
         ("next", status.next_ms.map_or("-".to_owned(), |at| time(at, now_ms))),

@@ -2,7 +2,7 @@
 
 import { ask, whyNot } from "../api";
 import { moment, size } from "../format";
-import { useLive } from "../live";
+import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
 import { go, to } from "../router";
@@ -13,6 +13,11 @@ const part = encodeURIComponent;
 export function kept(policy: Policy): string {
   const classes = Object.entries(policy.keep ?? {}).filter(([, number]) => number > 0);
   return classes.map(([name, number]) => `${number} ${name}`).join(", ") || "–";
+}
+
+/** Whether it takes no marks now. */
+export function pauses(policy: Policy, at: number): boolean {
+  return policy.is_paused || (policy.paused_until_ms ?? 0) > at;
 }
 
 /** When it runs, in words. */
@@ -87,8 +92,10 @@ export function Policies() {
                   {policy.lock && <small> each locked for {policy.lock}</small>}
                 </td>
                 <td data-label="Next">
-                  {policy.is_paused ? (
-                    <Badge tone="warn">paused</Badge>
+                  {pauses(policy, now.value) ? (
+                    <Badge tone="warn">
+                      {policy.paused_until_ms ? `paused until ${moment(policy.paused_until_ms)}` : "paused"}
+                    </Badge>
                   ) : policy.next_ms ? (
                     moment(policy.next_ms)
                   ) : (

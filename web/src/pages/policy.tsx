@@ -3,13 +3,13 @@
 import { useState } from "preact/hooks";
 import { ask, Problem, whyNot } from "../api";
 import { count, moment } from "../format";
-import { refresh, useLive } from "../live";
+import { now, refresh, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble, tell } from "../parts/bits";
 import { question } from "../parts/form";
 import { dateIn, Foreseeing } from "../parts/rules";
 import { go, to } from "../router";
 import type { Outlook, Policy, PolicyRun } from "../types";
-import { kept, times } from "./policies";
+import { kept, pauses, times } from "./policies";
 
 /** The newest runs, which most people look for. */
 const RUNS_SHOWN = 8;
@@ -21,6 +21,32 @@ const CAUSES: Record<string, string> = {
 };
 
 const fail = (error: unknown) => tell(error instanceof Problem ? error.message : String(error), true);
+
+function pause(name: string): void {
+  question({
+    title: `Pause policy ${name}`,
+    about: "It takes no marks meanwhile, and makes up for none. Those that it took stay.",
+    fields: [
+      {
+        key: "until",
+        label: "Until",
+        isOptional: true,
+        hint: "Such as 2027-01-04 or 2027-01-04T06:00 by its clock. Left out, until somebody lets it go on.",
+      },
+    ],
+    verb: "Pause it",
+    command: ({ until }) =>
+      `tidemark policy set ${name} ${until ? `--paused-until ${until}` : "--paused true"}`,
+    act: async ({ until }) => {
+      await ask(
+        "PATCH",
+        `/policies/${encodeURIComponent(name)}`,
+        until ? { paused_until: until } : { is_paused: true },
+      );
+      return `Policy ${name} pauses${until ? ` until ${until}` : ""}.`;
+    },
+  });
+}
 
 export function PolicyPage({ name }: { name: string }) {
   const path = `/policies/${encodeURIComponent(name)}`;
@@ -43,9 +69,10 @@ export function PolicyPage({ name }: { name: string }) {
       tell(said(ran), ran.outcome === "failed");
       refresh();
     }, fail);
-  const pause = () =>
-    ask("PATCH", path, { is_paused: !policy.is_paused }).then(() => {
-      tell(policy.is_paused ? `Policy ${name} goes on.` : `Policy ${name} pauses.`);
+  const isPaused = pauses(policy, now.value);
+  const goOn = () =>
+    ask("PATCH", path, { is_paused: false }).then(() => {
+      tell(`Policy ${name} goes on.`);
       refresh();
     }, fail);
   const about = (
@@ -53,6 +80,14 @@ export function PolicyPage({ name }: { name: string }) {
       {policy.group ? `Group ${policy.group}` : policy.volumes?.join(", ")}, {times(policy)}; keeps{" "}
       {kept(policy)}
       {policy.lock && `; locks each mark for ${policy.lock}`}
+      {isPaused && (
+        <>
+          {" "}
+          <Badge tone="warn">
+            {policy.paused_until_ms ? `paused until ${moment(policy.paused_until_ms)}` : "paused"}
+          </Badge>
+        </>
+      )}
     </>
   );
   return (
@@ -61,8 +96,8 @@ export function PolicyPage({ name }: { name: string }) {
         <Button act={() => go("policies", name, "change")} why={why}>
           Change
         </Button>
-        <Button act={pause} why={why}>
-          {policy.is_paused ? "Go on" : "Pause"}
+        <Button act={isPaused ? goOn : () => pause(name)} why={why}>
+          {isPaused ? "Go on" : "Pause"}
         </Button>
         <Button act={() => locks(policy)} why={why}>
           Lock its marks
