@@ -98,43 +98,6 @@ async fn a_group_mark_is_one_instant_and_a_held_mark_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_mark_stays_with_its_volume_and_what_a_removal_frees_is_told() {
-    let office = Office::start().await;
-    make(&office, "a", "16M").await;
-    mark(&office, &["a"], "monday").await;
-    mark(&office, &["a"], "tuesday").await;
-    let until = r#"{"is_held":true,"hold_until":"2999-01-01"}"#;
-    let refused = raw(&office, "PATCH", "/volumes/a/marks/monday", until).await;
-    assert_eq!(refused.status, 409, "{refused:?}");
-    let both = r#"{"hold_for":"1d","hold_until":"2999-01-01"}"#;
-    assert_eq!(raw(&office, "PATCH", "/volumes/a/marks/monday", both).await.status, 400);
-    let hold = r#"{"hold_for":"1d"}"#;
-    let held = raw(&office, "PATCH", "/volumes/a/marks/monday", hold).await;
-    assert_eq!((held.status, &held.body["is_held"]), (200, &json!(true)), "{held:?}");
-    assert!(held.body["held_until_ms"].as_u64() > held.body["taken_ms"].as_u64());
-    let lock = r#"{"lock_for":"30d"}"#;
-    let locked = raw(&office, "POST", "/volumes/a/marks/tuesday/lock", lock).await;
-    assert_eq!((locked.status, &locked.body["is_locked"]), (200, &json!(true)), "{locked:?}");
-    let shorter = r#"{"lock_for":"1d"}"#;
-    let refused = raw(&office, "POST", "/volumes/a/marks/tuesday/lock", shorter).await;
-    assert_eq!(refused.status, 409, "{refused:?}");
-    for path in ["/volumes/a/marks/tuesday?force=true", "/volumes/a?force=true"] {
-        let refused = raw(&office, "DELETE", path, "").await;
-        assert_eq!(refused.status, 409, "{refused:?}");
-        let way_out = refused.body["way_out"].as_str().unwrap();
-        assert!(way_out.contains("nobody can unlock it before"), "{way_out}");
-    }
-    let seen = raw(&office, "GET", "/volumes/a/removal-preview?marks=monday,tuesday", "").await;
-    assert_eq!((seen.status, &seen.body["least_bytes"]), (200, &json!(0)), "{seen:?}");
-    assert_eq!(seen.body["obstacles"].as_array().unwrap().len(), 2);
-    for (marks, status) in [("none", 404), ("a,,b", 400), ("%2F", 400)] {
-        let path = format!("/volumes/a/removal-preview?marks={marks}");
-        assert_eq!(raw(&office, "GET", &path, "").await.status, status, "{marks}");
-    }
-    office.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_mark_without_a_name_gets_its_moment_in_utc() {
     let office = Office::start().await;
     make(&office, "mail", "16M").await;

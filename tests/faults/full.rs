@@ -23,15 +23,12 @@ use crate::oracle::rig::{Outcome, Rig, Setup, options, runtime};
 const OPS: u64 = 120;
 /// Longer than writes may stall.
 const LONG: Duration = Duration::from_secs(60);
-/// Longer than a shelf is tried, by the clock of the test.
-const LOCK: &str = "9y";
 
 /// Whether marks may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Marks {
     MayGo,
     AreHeld,
-    AreLocked,
 }
 
 struct Trial {
@@ -119,24 +116,12 @@ impl Trial {
         let mark = name(&format!("m{turn}"));
         let op = Op::Mark { volumes: vec![name("a")], mark: mark.clone() };
         match self.rig.try_apply(&op).await {
-            Ok(Outcome::Stable) if self.marks != Marks::MayGo => {
+            Ok(Outcome::Stable) if self.marks == Marks::AreHeld => {
                 let of = MarkRef { volume: name("a"), mark };
-                self.keep(&of).await;
+                self.rig.pool.hold_mark(&of, None).await.unwrap();
             }
             Ok(_) => {}
             Err(error) => self.check(false, &format!("{mark} is refused: {error}")),
-        }
-    }
-
-    /// Keeps a mark from going.
-    async fn keep(&mut self, mark: &MarkRef) {
-        let outcome = match self.marks {
-            Marks::AreLocked => self.rig.pool.lock_mark(mark, LOCK.parse().unwrap()).await,
-            Marks::AreHeld | Marks::MayGo => self.rig.pool.hold_mark(mark, None).await,
-        };
-        self.check(outcome.is_ok(), &format!("{mark} cannot be kept: {outcome:?}"));
-        if self.marks == Marks::AreLocked {
-            self.rig.model.volumes.get_mut(&mark.volume).unwrap().locked.insert(mark.mark.clone());
         }
     }
 
@@ -155,10 +140,6 @@ impl Trial {
             self.check(!may_go, &format!("{error}, though marks may go: {:?}", self.marks_left()));
             let state = self.rig.pool.volume(&name("a")).unwrap().state;
             self.check(state != VolumeState::Ready, &format!("{error}, in the state {state:?}"));
-            let tells =
-                matches!(&state, VolumeState::ReadOnly { reason } if reason.contains("locked"));
-            let must = self.marks == Marks::AreLocked && !self.marks_left().is_empty();
-            self.check(tells || !must, &format!("nothing tells of locks: {state:?}"));
             self.refused += 1;
         }
     }
@@ -252,7 +233,7 @@ impl Trial {
 /// Tries every amount of free space up to more than enough, in steps of so many blocks.
 pub fn every_capacity(step_blocks: u64) {
     let mut tally = Tally::default();
-    for marks in [Marks::MayGo, Marks::AreHeld, Marks::AreLocked] {
+    for marks in [Marks::MayGo, Marks::AreHeld] {
         for blocks in (0..420).step_by(usize::try_from(step_blocks).unwrap()) {
             runtime().block_on(async {
                 let trial = Trial::new(blocks * BLOCK_LEN as u64, marks).await;
@@ -270,43 +251,4 @@ pub fn every_capacity(step_blocks: u64) {
 #[test]
 fn a_full_shelf_costs_the_oldest_marks_and_nothing_else() {
     every_capacity(23);
-}
-
-/// A shelf of this size on which every mark is locked, until the locks end; tells whether it was too small for them, and
-/// whether the volume took writes again.
-async fn until_locks_end(room: u64) -> (bool, bool) {
-    let mut trial = Trial::new(room, Marks::AreLocked).await;
-    for turn in 0..OPS {
-        match turn % 6 {
-            0 => trial.mark(turn).await,
-            _ => trial.overwrite().await,
-        }
-    }
-    trial.settle().await;
-    let state = |trial: &Trial| trial.rig.pool.volume(&name("a")).unwrap().state;
-    if state(&trial) == VolumeState::Ready {
-        return (false, true);
-    }
-    let count = trial.marks_left().len();
-    trial.clock.advance(Duration::from_secs(10 * 365 * 86_400));
-    trial.marks = Marks::MayGo;
-    trial.settle().await;
-    assert!(trial.marks_left().len() < count, "{room} bytes: no mark goes after its lock");
-    if state(&trial) != VolumeState::Ready {
-        return (true, false);
-    }
-    let refused = trial.refused;
-    trial.overwrite().await;
-    assert_eq!(trial.refused, refused, "{room} bytes: writes are refused");
-    (true, true)
-}
-
-#[test]
-fn a_volume_full_of_locked_marks_takes_writes_again_when_locks_have_ended() {
-    let mut went_on = 0;
-    for blocks in (80..400).step_by(40) {
-        let (was_full, is_ready) = runtime().block_on(until_locks_end(blocks * BLOCK_LEN as u64));
-        went_on += u32::from(was_full && is_ready);
-    }
-    assert!(went_on > 0, "no shelf was full and then had room");
 }

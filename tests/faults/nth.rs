@@ -80,7 +80,6 @@ fn history() -> Vec<Op> {
         Op::RemoveMark { volume: a.clone(), mark: name("m1") },
         Op::Grow { volume: b.clone(), sectors: 20 * BLOCK },
         Op::Note { volume: a.clone(), is_kept: true },
-        Op::Lock { volume: a.clone(), mark: name("x") },
         Op::Upkeep,
         Op::Rollback { volume: a.clone(), mark: name("x") },
         write("a", 4 * BLOCK, BLOCK, false),
@@ -305,7 +304,6 @@ fn is_possible(model: &Model, op: &Op) -> bool {
         | Op::RemoveVolume { volume } => is_volume(volume),
         Op::Mark { volumes, .. } => volumes.iter().all(is_volume),
         Op::RemoveMark { volume, mark }
-        | Op::Lock { volume, mark }
         | Op::Rollback { volume, mark }
         | Op::View { volume, mark, .. } => {
             model.volumes.get(volume).is_some_and(|there| there.marks.contains_key(mark))

@@ -1,7 +1,5 @@
 //! Reading everything that a pool holds and holding it against a model.
 
-use std::collections::BTreeSet;
-
 use base::name::MarkRef;
 use base::units::Extent;
 use disk::AnyDisk;
@@ -55,10 +53,6 @@ pub fn difference_in_names(rig: &Rig, model: &Model) -> Option<String> {
     }
     for (name, volume) in &model.volumes {
         let marks = rig.pool.marks(name).unwrap_or_default();
-        let locked = marks.iter().filter(|mark| mark.is_locked).map(|mark| mark.name.clone());
-        if locked.collect::<BTreeSet<_>>() != volume.locked {
-            return Some(format!("{name}: other locked marks than {:?}", volume.locked));
-        }
         let mut there: Vec<_> = marks.into_iter().map(|mark| mark.name).collect();
         there.sort();
         let wanted: Vec<_> = volume.marks.keys().cloned().collect();

@@ -1,6 +1,6 @@
 //! What a pool must hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base::name::Name;
 
@@ -51,8 +51,6 @@ pub struct Volume {
     pub live: Image,
     /// Its marks by name.
     pub marks: BTreeMap<Name, Image>,
-    /// Those of them that are locked.
-    pub locked: BTreeSet<Name>,
     /// The mark that a view shows.
     pub parent: Option<(Name, Name)>,
     /// The mark that undoes the last rollback.

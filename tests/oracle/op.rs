@@ -20,8 +20,6 @@ pub enum Op {
     Mark { volumes: Vec<Name>, mark: Name },
     /// Remove a mark.
     RemoveMark { volume: Name, mark: Name },
-    /// Lock a mark for longer than any history takes.
-    Lock { volume: Name, mark: Name },
     /// Roll a volume back.
     Rollback { volume: Name, mark: Name },
     /// Undo that.
@@ -77,7 +75,6 @@ impl Draw<'_> {
             83 => self.grow(model, volume),
             84 => self.volumes_change(model, volume),
             85 => Op::Note { volume, is_kept: self.rng.below(4) > 0 },
-            86 => self.lock(model, volume).unwrap_or(Op::Upkeep),
             _ => Op::Upkeep,
         }
     }
@@ -112,11 +109,6 @@ impl Draw<'_> {
         let free: Vec<_> = all.filter(|(volume, mark)| !model.is_viewed(volume, mark)).collect();
         let (volume, mark) = self.pick(free.iter())?;
         Some(Op::RemoveMark { volume, mark })
-    }
-
-    fn lock(&mut self, model: &Model, volume: Name) -> Option<Op> {
-        let mark = self.pick(model.volumes[&volume].marks.keys())?;
-        Some(Op::Lock { volume, mark })
     }
 
     fn rollback(&mut self, model: &Model, volume: Name) -> Option<Op> {

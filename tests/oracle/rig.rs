@@ -7,7 +7,6 @@ use base::id::Id;
 use base::name::MarkRef;
 use base::rng::SeededRng;
 use base::size::ByteSize;
-use base::span::Span;
 use base::units::Extent;
 use disk::sim::SimWorld;
 use disk::{AnyDisk, Buffer, DiskError, Durability, Keep, Shelf};
@@ -199,10 +198,6 @@ impl Rig {
                 let mark = MarkRef { volume: volume.clone(), mark: mark.clone() };
                 pool.remove_mark(&mark).await.map(|()| Outcome::Stable)
             }
-            Op::Lock { volume, mark } => {
-                let mark = MarkRef { volume: volume.clone(), mark: mark.clone() };
-                pool.lock_mark(&mark, Span::days(1)).await.map(|_| Outcome::Stable)
-            }
             Op::Rollback { volume, mark } => {
                 let mark = MarkRef { volume: volume.clone(), mark: mark.clone() };
                 pool.rollback(&mark).await.map(|_| Outcome::Stable)
@@ -275,9 +270,6 @@ fn apply_to(model: &mut Model, op: &Op, tag: u64) {
             if volume.safety.as_ref() == Some(mark) {
                 volume.safety = None;
             }
-        }
-        Op::Lock { volume, mark } => {
-            model.volumes.get_mut(volume).unwrap().locked.insert(mark.clone());
         }
         Op::Rollback { volume, mark } => {
             let safety = safety_name(model, volume, mark);

@@ -95,35 +95,6 @@ await claim("a disk is adopted, marked, viewed and rolled back", async (page) =>
   await page.getByText("old reads as at first").waitFor();
 });
 
-await claim("a mark is held for a time, then locked, and says why it cannot be deleted", async (page) => {
-  await open(page, "volumes/old");
-  await button(page, "Take a mark").click();
-  await answer(page, { Name: "kept" }, "Take it");
-  await page.getByRole("heading", { name: "kept", exact: true }).waitFor();
-  await button(page, "Hold").click();
-  await answer(page, { "For how long": "30d" }, "Hold it");
-  await page.locator(".badge", { hasText: "held until" }).waitFor();
-  await button(page, "Delete").click({ force: true });
-  await page.getByText("release the hold first").first().waitFor();
-  await button(page, "Release the hold").click();
-  await page.getByText("kept is no longer held").waitFor();
-  await button(page, "Delete").click();
-  await page.getByRole("dialog").getByText("That gives back").waitFor();
-  await page.keyboard.press("Escape");
-  await button(page, "Lock").click();
-  const go = page.getByRole("dialog").getByRole("button", { name: "Lock it", exact: true });
-  assert.equal(await go.getAttribute("aria-disabled"), "true", "a mark is locked without its name");
-  assert.deepEqual(await axe(page), []);
-  await answer(page, { "For how long": "1d", "Type kept to confirm": "kept" }, "Lock it");
-  await page.locator(".badge", { hasText: "locked until" }).waitFor();
-  assert.match(await page.getByRole("slider").getAttribute("aria-valuetext"), /^kept; .*locked until/);
-  await button(page, "Delete").click({ force: true });
-  await page.getByText("nobody can unlock it before").first().waitFor();
-  await button(page, "Lock longer").click();
-  await answer(page, { "For how long": "1h", "Type kept to confirm": "kept" }, "Lock it");
-  await page.getByRole("dialog").getByText("can only be made longer").waitFor();
-});
-
 await claim("a scrub runs as a job, and two volumes become a group", async (page) => {
   await open(page, "volumes/old");
   await button(page, "Scrub").click();
@@ -149,9 +120,6 @@ await claim("a volume is protected, and the policy shows what there will be", as
   await button(page, "Run now").click();
   await page.getByText(/was taken|has changed/).first().waitFor();
   await page.getByRole("cell", { name: "asked for", exact: true }).waitFor();
-  await button(page, "Lock its marks").click();
-  await answer(page, { "For how long": "2h", "Type nightly to confirm": "nightly" }, "Set it");
-  await page.getByText("locks each mark for 2h").first().waitFor();
 });
 
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {
