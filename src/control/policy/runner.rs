@@ -152,7 +152,8 @@ impl Appliance {
     /// When enough time has passed since the last run of a policy, milliseconds since 1970: in 1970, where it never
     /// ran and has no mark. `None` where that is not asked of it, or it pauses.
     pub(super) fn passes_at(&self, policy: &Policy) -> Option<u64> {
-        let passed = policy.rules.passed.filter(|_| !policy.rules.is_paused)?;
+        let passed =
+            policy.rules.passed.filter(|_| !policy.rules.pauses(self.clock().wall_ms()))?;
         Some(self.last_of(policy).map_or(0, |last| last.saturating_add(passed.ms())))
     }
 
