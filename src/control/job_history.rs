@@ -93,6 +93,10 @@ fn interrupted(job: JobStatus, now_ms: u64) -> JobStatus {
             let way_out = format!("begin it again: `volume release {}`", job.of);
             (JobState::Failed, way_out)
         }
+        JobKind::Grow => (
+            JobState::Failed,
+            "its rule tries it again: `capacity show` tells what came of it".into(),
+        ),
         // The job has ended, and what it watched has not.
         JobKind::Rollback | JobKind::Promote => {
             let way_out = "it goes on by itself: `job ls` shows the job that watches it now".into();
