@@ -2,7 +2,10 @@
 
 use base::name::Name;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+
+use crate::error::ControlError;
 
 /// `2026-11-21 04:02:33 UTC`.
 pub fn utc(ms: u64) -> String {
@@ -12,6 +15,11 @@ pub fn utc(ms: u64) -> String {
 /// `2026-11-21 05:02:33 +01:00`, in the zone of this machine or of `TZ`.
 pub fn local(ms: u64) -> String {
     shown(ms, TimeZone::system())
+}
+
+/// `2026-11-21T04:02:33.000Z`, as protocols write it (RFC 3339).
+pub fn internet(ms: u64) -> String {
+    timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
 /// `20261121T040233Z`: the name that a mark gets where none is given.
@@ -34,6 +42,39 @@ pub fn relative(ms: u64, now_ms: u64) -> String {
         _ => format!("{} days", seconds / 86_400),
     };
     if ms > now_ms { format!("in {amount}") } else { format!("{amount} ago") }
+}
+
+/// A moment to come, at most `days_max` ahead: `2027-03-01` or `2027-03-01T02:30` in this zone, or with one of its own
+/// as in `2027-03-01T02:30Z`; in milliseconds since 1970.
+///
+/// # Errors
+/// `Invalid` where it cannot be read, has passed, or lies too far ahead.
+pub fn moment(
+    text: &str,
+    zone: &TimeZone,
+    now_ms: u64,
+    days_max: i64,
+) -> Result<u64, ControlError> {
+    let invalid =
+        |why: String, way_out: &str| ControlError::Invalid { why, way_out: way_out.into() };
+    let read = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        zone.to_timestamp(civil).ok()
+    });
+    let Some(at) = read else {
+        let why = format!("{:?} is no moment", text.chars().take(40).collect::<String>());
+        return Err(invalid(why, "write a date such as 2027-03-01, or 2027-03-01T02:30"));
+    };
+    let now = timestamp(now_ms);
+    let at_ms = u64::try_from(at.as_millisecond()).ok().filter(|_| at >= now);
+    let Some(at_ms) = at_ms else {
+        return Err(invalid(format!("{text} has passed"), "name a moment to come"));
+    };
+    if at.duration_since(now).as_hours() > days_max * 24 {
+        let why = format!("{text} is more than {days_max} days ahead");
+        return Err(invalid(why, "name an earlier moment"));
+    }
+    Ok(at_ms)
 }
 
 fn shown(ms: u64, zone: TimeZone) -> String {
@@ -62,9 +103,30 @@ mod tests {
     }
 
     #[test]
+    fn protocols_get_their_form_with_milliseconds() {
+        assert_eq!(internet(MS + 7), "2026-11-21T04:02:33.007Z");
+    }
+
+    #[test]
     fn a_mark_without_a_name_gets_its_moment_as_one() {
         assert_eq!(mark_name(MS).as_str(), "20261121T040233Z");
         assert!(!mark_name(u64::MAX).as_str().is_empty());
+    }
+
+    #[test]
+    fn a_moment_is_read_in_its_zone_and_lies_ahead_but_not_too_far() {
+        let read = |text: &str| moment(text, &TimeZone::fixed(jiff::tz::offset(1)), MS, 366);
+        assert_eq!(read("2026-11-21T06:02:33").unwrap(), MS + 3_600_000);
+        assert_eq!(read("2026-11-21T05:02:33Z").unwrap(), MS + 3_600_000);
+        for (text, says) in [
+            ("tomorrow", "no moment"),
+            ("2026-11-21T05:00", "has passed"),
+            ("1969-01-01", "has passed"),
+            ("2027-11-24", "days ahead"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
     }
 
     #[test]

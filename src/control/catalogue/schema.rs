@@ -3,7 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What leads from each version to the next; the first makes everything from nothing.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE user (
         name        TEXT PRIMARY KEY,
         role        TEXT NOT NULL,
@@ -44,7 +45,26 @@ const STEPS: &[&str] = &["
         outcome   TEXT NOT NULL,
         hash      BLOB NOT NULL
     ) STRICT;
-    "];
+    ",
+    "
+    CREATE TABLE alert (
+        id              INTEGER PRIMARY KEY,
+        rule            TEXT NOT NULL,
+        thing           TEXT NOT NULL,
+        severity        TEXT NOT NULL,
+        what            TEXT NOT NULL,
+        way_out         TEXT,
+        first_ms        INTEGER NOT NULL,
+        last_ms         INTEGER NOT NULL,
+        count           INTEGER NOT NULL,
+        resolved_ms     INTEGER,
+        acknowledged_by TEXT,
+        acknowledged_ms INTEGER,
+        told_ms         INTEGER
+    ) STRICT;
+    CREATE INDEX alert_open ON alert (id) WHERE resolved_ms IS NULL;
+    ",
+];
 
 /// Why a database is not brought up to date.
 #[derive(Debug, thiserror::Error)]

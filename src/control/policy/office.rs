@@ -8,9 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::id::Id;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::Name;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use store::{DiskRef, MarkStatus, StoreError};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -25,6 +22,7 @@ use super::runs::{Cause, PolicyStatus, RUNS_MAX, RunOutcome, RunStatus, VolumeOu
 use crate::appliance::Appliance;
 use crate::error::ControlError;
 use crate::status::Trouble;
+use crate::when;
 
 /// The policies of an appliance, and their runs.
 pub struct Policies {
@@ -98,17 +96,9 @@ impl Policies {
                 return vec![Trouble { of: "policies".into(), what, is_failure: true }];
             }
         };
-        let failed = |policy: &Policy| match self.last_run(policy.id)?.outcome {
-            RunOutcome::Failed { why, way_out } => {
-                let way_out = way_out.map(|text| format!("; {text}")).unwrap_or_default();
-                let what = format!("its last run took no mark: {why}{way_out}");
-                Some(Trouble {
-                    of: format!("policy {}", policy.rules.name),
-                    what,
-                    is_failure: false,
-                })
-            }
-            RunOutcome::Taken { .. } | RunOutcome::Unchanged | RunOutcome::Overlapped => None,
+        let failed = |policy: &Policy| {
+            let what = self.last_run(policy.id)?.trouble()?;
+            Some(Trouble { of: format!("policy {}", policy.rules.name), what, is_failure: false })
         };
         policies.iter().filter_map(failed).collect()
     }
@@ -173,7 +163,7 @@ impl Policies {
         }
     }
 
-    fn last_run(&self, id: Id) -> Option<RunStatus> {
+    pub(super) fn last_run(&self, id: Id) -> Option<RunStatus> {
         locked(&self.runs).get(&id)?.last().cloned()
     }
 }
@@ -315,7 +305,8 @@ impl Appliance {
     ) -> Result<Vec<VolumeOutlook>, ControlError> {
         let times = policy.rules.check()?;
         let now = timestamp(self.clock().wall_ms());
-        let date = moment(at, &times.zone, now)?;
+        let date = when::moment(at, &times.zone, self.clock().wall_ms(), AHEAD_DAYS_MAX)?;
+        let date = timestamp(date);
         let mut seen = Vec::new();
         for volume in self.volumes_of(&policy.rules)? {
             let marks = self.marks_of(&volume, policy.id)?;
@@ -468,23 +459,4 @@ impl Appliance {
 /// Whether a mark stays whatever a policy says.
 pub(super) fn is_pinned(mark: &MarkStatus) -> bool {
     mark.is_held || !mark.views.is_empty()
-}
-
-fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, ControlError> {
-    let read = text.parse::<Timestamp>().ok().or_else(|| {
-        let civil: DateTime = text.parse().ok()?;
-        zone.to_timestamp(civil).ok()
-    });
-    let Some(at) = read else {
-        let why = format!("{:?} is no moment", text.chars().take(40).collect::<String>());
-        return Err(invalid(why, "write a date such as 2027-03-01, or 2027-03-01T02:30"));
-    };
-    if at < now {
-        return Err(invalid(format!("{text} has passed"), "name a moment to come"));
-    }
-    if at.duration_since(now).as_hours() > AHEAD_DAYS_MAX * 24 {
-        let why = format!("{text} is more than {AHEAD_DAYS_MAX} days ahead");
-        return Err(invalid(why, "name an earlier moment"));
-    }
-    Ok(at)
 }
