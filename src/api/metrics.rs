@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use control::alerts::rule::Severity;
 use control::status::{
     ApplianceStatus, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
     VolumeState,
@@ -92,6 +93,12 @@ fn about_appliance(sheet: &mut Sheet, status: &ApplianceStatus, appliance: &Appl
         (vec![("severity", word.to_owned())], whole(count))
     });
     sheet.each("troubles", "What a person should look at", troubles);
+    let alerts = appliance.alerts().list();
+    let by_severity = Severity::ALL.map(|severity| {
+        let count = alerts.iter().filter(|alert| alert.severity == severity).count();
+        (vec![("severity", severity.word().to_owned())], whole(count))
+    });
+    sheet.each("alerts", "Alerts that are open", by_severity);
     sheet.one("attachments", "Disks attached to this host", whole(status.attachments.len()));
     sheet.one("targets", "iSCSI targets", whole(status.targets.len()));
     sheet.one("event_listeners", "Who follows events", whole(appliance.events().listeners()));

@@ -1,6 +1,7 @@
 //! The addresses of the API, one noun a file.
 
 mod access;
+mod alerts;
 mod attachments;
 mod audit;
 mod chap;
@@ -54,6 +55,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(access::routes())
         .merge(audit::routes())
         .merge(policies::routes())
+        .merge(alerts::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {
