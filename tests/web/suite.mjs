@@ -1,14 +1,16 @@
 // What people do with the console, done by a browser: `node suite.mjs ADDRESS CHROMIUM IMAGE DAEMON_PID [SHOTS_DIR]`.
-// The daemon has one volume, `full`, with 256 marks; IMAGE may be adopted; the process is halted for a while.
+// The daemon has one volume, `full`, with 256 marks, and a policy, `gone`, whose volume is no more; IMAGE may be adopted; the process is halted for a while.
 
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const [address, executablePath, image, pid, shots] = process.argv.slice(2);
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PAGES = ["", "volumes", "volumes/full", "views", "targets", "policies", "jobs", "audit", "users", "settings"];
+const PAGES = ["", "volumes", "volumes/full", "views", "targets", "policies", "jobs", "alerts", "audit", "users", "settings"];
 const WIDTHS = [390, 1024, 1600];
 /** The worst frame but one in twenty that still looks smooth; machines of tests are slow and have no graphics. */
 const FRAME_MS_MAX = 100;
@@ -120,6 +122,45 @@ await claim("a volume is protected, and the policy shows what there will be", as
   await button(page, "Run now").click();
   await page.getByText(/was taken|has changed/).first().waitFor();
   await page.getByRole("cell", { name: "asked for", exact: true }).waitFor();
+});
+
+await claim("a channel is added and tested, and an alert is acknowledged and silenced", async (page) => {
+  const log = createSocket("udp4");
+  log.bind(0, "127.0.0.1");
+  await once(log, "listening");
+  const told = once(log, "message");
+  await open(page, "alerts");
+  // A policy whose volume is gone took no mark, which is seen within ten seconds.
+  const alerts = page.getByRole("list", { name: "Open alerts" });
+  await alerts.getByText("policy gone").waitFor({ timeout: 30_000 });
+  await button(page, "Add a webhook").click();
+  const wrong = { "Name of the channel": "hook", URL: "ftp://example.org/", "Signed with": "0123456789abcdef" };
+  await answer(page, wrong, "Add the channel");
+  await page.getByRole("dialog").getByRole("alert").getByText("ftp").waitFor();
+  await page.keyboard.press("Escape");
+  await button(page, "Add a log").click();
+  await page.getByRole("dialog").getByLabel("By", { exact: true }).selectOption("udp");
+  const address = `127.0.0.1:${log.address().port}`;
+  await answer(page, { "Name of the channel": "ops", "Log server": address }, "Add the channel");
+  await button(page, "Test ops").click();
+  await page.getByText("Channel ops delivers; the other side said").waitFor();
+  assert.match(String((await told)[0]), /tidemarkd \d+ (test|policy) .* alert \d+: /);
+  await alerts.getByText(/last told just now/).waitFor({ timeout: 30_000 });
+  assert.deepEqual(await axe(page), []);
+  if (shots) await page.screenshot({ path: `${shots}/alerts-open.png`, fullPage: true });
+  await page.getByRole("link", { name: "Now", exact: true }).click();
+  await page.getByRole("link", { name: /^\d+ open alerts?$/ }).click();
+  await button(page, "Acknowledge policy gone").click();
+  await page.getByText("acknowledged by local").waitFor();
+  await button(page, "Silence policy gone").click();
+  await answer(page, {}, "Silence it");
+  await page.getByText(/^silenced until/).waitFor();
+  await button(page, "Tell again of policy gone").click();
+  await page.getByText(/^silenced until/).waitFor({ state: "detached" });
+  await button(page, "Remove ops").click();
+  await answer(page, { "Type ops to confirm": "ops" }, "Remove the channel");
+  await page.getByText("Nobody is told").waitFor();
+  log.close();
 });
 
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {

@@ -3,6 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { ask, findWho, isReachable, who } from "./api";
 import { begin } from "./live";
+import { Alerts } from "./pages/alerts";
 import { Audit } from "./pages/audit";
 import { Jobs } from "./pages/jobs";
 import { Login } from "./pages/login";
@@ -27,6 +28,7 @@ const PLACES: [string, string][] = [
   ["targets", "Targets"],
   ["policies", "Policies"],
   ["jobs", "Jobs"],
+  ["alerts", "Alerts"],
   ["audit", "Audit"],
   ["users", "Users"],
   ["settings", "Settings"],
@@ -47,6 +49,8 @@ function Page() {
       return name ? <PolicyPage key={name} name={name} /> : <Policies />;
     case "jobs":
       return <Jobs />;
+    case "alerts":
+      return <Alerts />;
     case "audit":
       return <Audit />;
     case "users":
