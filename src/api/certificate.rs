@@ -17,6 +17,8 @@ pub struct Identity {
     pub tls: Arc<ServerConfig>,
     /// SHA-256 over the certificate, as browsers show it.
     pub fingerprint: String,
+    /// When the first certificate of the chain to do so ends, milliseconds since 1970, as far as that can be read.
+    pub end_ms: Option<u64>,
 }
 
 /// The identity that is in force, which can be loaded again while connections go on.
@@ -28,7 +30,9 @@ impl Certificates {
     /// # Errors
     /// As [`load`].
     pub fn of(appliance: &Appliance) -> Result<Self, ControlError> {
-        Ok(Self(RwLock::new(load(appliance.state(), &appliance.api_config())?)))
+        let identity = load(appliance.state(), &appliance.api_config())?;
+        appliance.alerts().set_certificate_end(identity.end_ms);
+        Ok(Self(RwLock::new(identity)))
     }
 
     /// Reads the files again. Connections from now on get what they hold; where they cannot be used, all stays as it
@@ -36,6 +40,7 @@ impl Certificates {
     pub fn reload(&self, appliance: &Appliance) {
         match load(appliance.state(), &appliance.api_config()) {
             Ok(identity) => {
+                appliance.alerts().set_certificate_end(identity.end_ms);
                 *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
                 appliance.set_api_fingerprint(&self.fingerprint());
                 appliance.set_api_trouble(None);
@@ -73,6 +78,7 @@ pub fn load(state: &StateDir, config: &ApiConfig) -> Result<Identity, ControlErr
     let first =
         chain.first().ok_or_else(|| failed(&certificate, "it holds no certificate".into()))?;
     let fingerprint = fingerprint(first);
+    let end_ms = chain.iter().filter_map(end_of).min();
     let secret = read_key(&key).map_err(|error| failed(&key, error.to_string()))?;
     let secret = secret.ok_or_else(|| failed(&key, "it holds no private key".into()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -84,7 +90,7 @@ pub fn load(state: &StateDir, config: &ApiConfig) -> Result<Identity, ControlErr
         Ok(Err(error)) | Err(error) => return Err(failed(&certificate, error.to_string())),
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity { tls: Arc::new(tls), fingerprint })
+    Ok(Identity { tls: Arc::new(tls), fingerprint, end_ms })
 }
 
 /// Where the one lies that signs itself; makes it where it is not there.
@@ -127,6 +133,12 @@ fn read_key(path: &Path) -> io::Result<Option<PrivateKeyDer<'static>>> {
     rustls_pemfile::private_key(&mut BufReader::new(fs::File::open(path)?))
 }
 
+/// When a certificate ends, milliseconds since 1970.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    u64::try_from(parsed.validity().not_after.timestamp()).ok()?.checked_mul(1000)
+}
+
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let bytes = Sha256::digest(certificate);
     bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
@@ -148,6 +160,19 @@ mod tests {
         assert_eq!(first.fingerprint.len(), 95);
         let mode = fs::metadata(temp.path().join("api-key.pem")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_from_it() {
+        let mut wanted = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        wanted.not_after = rcgen::date_time_ymd(2030, 1, 2);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let made = wanted.self_signed(&pair).unwrap();
+        assert_eq!(end_of(made.der()), Some(1_893_542_400_000));
+        assert_eq!(end_of(&CertificateDer::from(vec![0x30, 0x82])), None);
+        let temp = tempfile::tempdir().unwrap();
+        let own = load(&StateDir::new(temp.path()), &ApiConfig::default()).unwrap();
+        assert!(own.end_ms.unwrap() > 1_893_542_400_000);
     }
 
     #[test]

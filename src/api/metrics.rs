@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
+use control::alerts::rule::Severity;
 use control::capacity::Forecasts;
 use control::capacity::forecast::Forecast;
 use control::status::{
@@ -179,6 +180,12 @@ fn about_appliance(sheet: &mut Sheet, status: &ApplianceStatus, appliance: &Appl
         (vec![("severity", word.to_owned())], whole(count))
     });
     sheet.each("troubles", "What a person should look at", troubles);
+    let alerts = appliance.alerts().list();
+    let by_severity = Severity::ALL.map(|severity| {
+        let count = alerts.iter().filter(|alert| alert.severity == severity).count();
+        (vec![("severity", severity.word().to_owned())], whole(count))
+    });
+    sheet.each("alerts", "Alerts that are open", by_severity);
     sheet.one("attachments", "Disks attached to this host", whole(status.attachments.len()));
     sheet.one("targets", "iSCSI targets", whole(status.targets.len()));
     sheet.one("event_listeners", "Who follows events", whole(appliance.events().listeners()));

@@ -11,6 +11,8 @@ use control::status::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use control::alerts::channel::{ChannelChange, NewChannel};
+pub use control::alerts::settings::SettingsChange;
 pub use control::capacity::growth::{Growth, PreservedRule};
 pub use control::iscsi::{LunChange, NewLun, NewSecret, NewTarget, TargetChange};
 pub use control::policy::rules::{PolicyChange, Rules};
@@ -205,6 +207,14 @@ impl Default for Span {
     fn default() -> Self {
         Self { days: 30 }
     }
+}
+
+/// `POST /alerts/{id}/silence`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Silence {
+    /// `2027-03-01`, `2027-03-01T02:30` in the zone of the daemon's machine, or with a zone, `2027-03-01T02:30Z`.
+    pub until: String,
 }
 
 /// The answer to a request that took something away.

@@ -61,6 +61,25 @@ const fn way_in(
 pub const OPERATIONS: &[Operation] = {
     use Role::{Admin, Helpdesk, Operator, Viewer};
     &[
+        operation("GET", "/alert-channels", Admin, "tidemark alert channel ls", "alerts"),
+        operation("POST", "/alert-channels", Admin, "tidemark alert channel add mail", "alerts"),
+        operation("PATCH", "/alert-channels/{name}", Admin, "tidemark alert channel set", "alerts"),
+        operation("DELETE", "/alert-channels/{name}", Admin, "tidemark alert channel rm", "alerts"),
+        operation(
+            "POST",
+            "/alert-channels/{name}/test",
+            Admin,
+            "tidemark alert channel test",
+            "alerts",
+        ),
+        operation("GET", "/alert-history", Viewer, "tidemark alert history", "alerts"),
+        operation("GET", "/alert-settings", Viewer, "tidemark alert settings", "alerts"),
+        operation("PATCH", "/alert-settings", Admin, "tidemark alert set", "alerts"),
+        operation("GET", "/alerts", Viewer, "tidemark alert ls", "alerts"),
+        operation("GET", "/alerts/{id}", Viewer, "tidemark alert show", "alerts"),
+        operation("POST", "/alerts/{id}/acknowledge", Operator, "tidemark alert ack", "alerts"),
+        operation("POST", "/alerts/{id}/silence", Operator, "tidemark alert silence", "alerts"),
+        operation("DELETE", "/alerts/{id}/silence", Operator, "tidemark alert unsilence", "alerts"),
         operation("GET", "/attachments", Viewer, "tidemark attachment ls", "views"),
         operation("POST", "/attachments", Operator, "tidemark attach", "views"),
         operation("DELETE", "/attachments/{of}", Operator, "tidemark detach", "views"),

@@ -15,6 +15,7 @@ use store::{Pool, PoolOptions, World};
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
+use crate::alerts::Alerts;
 use crate::answers::Answers;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
@@ -33,7 +34,9 @@ use crate::jobs::Jobs;
 use crate::policy::Policies;
 use crate::secrets::Vault;
 use crate::state::{StateDir, StateLock, while_in_use};
-use crate::status::{self, ApplianceStatus, DoorStatus, ExportStatus, Trouble};
+use crate::status::{
+    self, ApplianceStatus, DoorStatus, ExportStatus, PoolStatus, Trouble, ViewStatus, VolumeStatus,
+};
 use crate::traffic::Traffic;
 use crate::uses::{Closing, Scope, Uses};
 use crate::volumes::Sessions;
@@ -79,6 +82,7 @@ pub struct Appliance {
     events: Events,
     policies: Arc<Policies>,
     capacity: Arc<Capacity>,
+    alerts: Arc<Alerts>,
 }
 
 /// Where an appliance lives and what it may use of its host.
@@ -160,6 +164,8 @@ impl Appliance {
                 return Err(error);
             }
         };
+        let alerts =
+            Alerts::open(state.path(), Arc::clone(&catalogue), Arc::clone(&clock), events.clone());
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
             answers: Arc::new(Answers::new(&catalogue, &vault, &clock)),
@@ -186,6 +192,7 @@ impl Appliance {
             events,
             policies: Arc::new(Policies::open(state.path())),
             capacity: Arc::new(Capacity::open(state.path())),
+            alerts: Arc::new(alerts),
             clock,
             rng: Arc::clone(&world.rng),
             state,
@@ -195,6 +202,7 @@ impl Appliance {
         tokio::spawn(events::watch(Arc::downgrade(&appliance)));
         appliance.policies.begin(&appliance);
         appliance.capacity.begin(&appliance);
+        appliance.alerts.begin(&appliance);
         Ok(appliance)
     }
 
@@ -247,6 +255,7 @@ impl Appliance {
     pub async fn stop(&self) -> Result<(), ControlError> {
         self.watch.abort();
         self.copying.abort();
+        self.alerts.stop().await;
         self.policies.stop().await;
         self.capacity.stop().await;
         self.doors.close().await;
@@ -274,13 +283,8 @@ impl Appliance {
     /// The appliance as a whole.
     pub fn status(&self) -> ApplianceStatus {
         let (pool, volumes, views) = (self.pool.status(), self.pool.volumes(), self.pool.views());
-        let mut troubles = status::troubles(&pool, &volumes, &views);
-        troubles.extend(self.other_troubles());
-        if self.has_background_ended() {
-            let what =
-                "the pool's background work has ended; the log says why. Start the daemon again";
-            troubles.insert(0, Trouble { of: "pool".into(), what: what.into(), is_failure: true });
-        }
+        let mut troubles = self.own_troubles(&pool, &volumes, &views);
+        troubles.extend(self.alerts.findings(&pool).iter().map(|finding| finding.trouble()));
         ApplianceStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -295,8 +299,26 @@ impl Appliance {
             sessions: self.doors.sessions().len(),
             attachments: self.attachments.list(),
             jobs_running: self.jobs.running(),
+            alerts_open: self.alerts.count(),
             troubles,
         }
+    }
+
+    /// What a person should look at that parts of the appliance tell by themselves.
+    pub(crate) fn own_troubles(
+        &self,
+        pool: &PoolStatus,
+        volumes: &[VolumeStatus],
+        views: &[ViewStatus],
+    ) -> Vec<Trouble> {
+        let mut troubles = status::troubles(pool, volumes, views);
+        troubles.extend(self.other_troubles());
+        if self.has_background_ended() {
+            let what =
+                "the pool's background work has ended; the log says why. Start the daemon again";
+            troubles.insert(0, Trouble { of: "pool".into(), what: what.into(), is_failure: true });
+        }
+        troubles
     }
 
     fn other_troubles(&self) -> Vec<Trouble> {
@@ -385,6 +407,16 @@ impl Appliance {
     /// What was done by whom.
     pub fn audit(&self) -> &Arc<Audit> {
         &self.audit
+    }
+
+    /// What a person must know, and by which channels they are told.
+    pub fn alerts(&self) -> &Arc<Alerts> {
+        &self.alerts
+    }
+
+    /// When it was started, milliseconds since 1970.
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_ms
     }
 
     /// What is configured for the API.

@@ -48,6 +48,8 @@ pub enum EventKind {
     Session,
     /// What a person should look at has changed.
     Status,
+    /// An alert fired, changed or resolved.
+    Alert,
     /// Events were missed: everything may have changed.
     Again,
 }
@@ -65,6 +67,7 @@ impl EventKind {
             Self::Job => "job",
             Self::Session => "session",
             Self::Status => "status",
+            Self::Alert => "alert",
             Self::Again => "again",
         }
     }

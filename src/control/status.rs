@@ -52,6 +52,9 @@ pub struct ApplianceStatus {
     pub attachments: Vec<AttachmentStatus>,
     /// How many jobs go on.
     pub jobs_running: usize,
+    /// How many alerts are open.
+    #[serde(default)]
+    pub alerts_open: usize,
     /// What a person should look at, worst first.
     pub troubles: Vec<Trouble>,
 }

@@ -18,6 +18,11 @@ pub fn local(ms: u64) -> String {
     shown(ms, TimeZone::system())
 }
 
+/// `2026-11-21T04:02:33.000Z`, as protocols write it (RFC 3339).
+pub fn internet(ms: u64) -> String {
+    timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
 /// `20261121T040233Z`: the name that a mark gets where none is given.
 ///
 /// # Panics
@@ -70,6 +75,25 @@ pub fn span_until(text: &str, now_ms: u64) -> Result<Span, ControlError> {
     Ok(Span::of_ms(u64::try_from(left).unwrap_or(u64::MAX)))
 }
 
+/// A moment to come as [`to_come`] reads it, at most `days_max` ahead; in milliseconds since 1970.
+///
+/// # Errors
+/// As [`to_come`], and where it lies too far ahead.
+pub fn moment(
+    text: &str,
+    zone: &TimeZone,
+    now_ms: u64,
+    days_max: i64,
+) -> Result<u64, ControlError> {
+    let now = timestamp(now_ms);
+    let at = to_come(text, zone, now)?;
+    if at.duration_since(now).as_hours() > days_max * 24 {
+        let why = format!("{text} is more than {days_max} days ahead");
+        return Err(ControlError::Invalid { why, way_out: "name an earlier moment".into() });
+    }
+    Ok(u64::try_from(at.as_millisecond()).unwrap_or(0))
+}
+
 fn shown(ms: u64, zone: TimeZone) -> String {
     let is_utc = zone == TimeZone::UTC;
     let zoned = timestamp(ms).to_zoned(zone);
@@ -109,9 +133,30 @@ mod tests {
     }
 
     #[test]
+    fn protocols_get_their_form_with_milliseconds() {
+        assert_eq!(internet(MS + 7), "2026-11-21T04:02:33.007Z");
+    }
+
+    #[test]
     fn a_mark_without_a_name_gets_its_moment_as_one() {
         assert_eq!(mark_name(MS).as_str(), "20261121T040233Z");
         assert!(!mark_name(u64::MAX).as_str().is_empty());
+    }
+
+    #[test]
+    fn a_moment_is_read_in_its_zone_and_lies_ahead_but_not_too_far() {
+        let read = |text: &str| moment(text, &TimeZone::fixed(jiff::tz::offset(1)), MS, 366);
+        assert_eq!(read("2026-11-21T06:02:33").unwrap(), MS + 3_600_000);
+        assert_eq!(read("2026-11-21T05:02:33Z").unwrap(), MS + 3_600_000);
+        for (text, says) in [
+            ("tomorrow", "no moment"),
+            ("2026-11-21T05:00", "has passed"),
+            ("1969-01-01", "has passed"),
+            ("2027-11-24", "days ahead"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Pool {
                     }
                     Err(Trouble::Damaged(bad)) => {
                         if suspicion == Some((bad, applied)) {
+                            self.warn_unfit(number, bad);
                             let why = "their content does not fit its checksum".into();
                             return Err(DiskError::Medium { extent: bad.extent(), why });
                         }

@@ -290,6 +290,21 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Notes that a reader met a block that does not hold what was written there.
+    pub(crate) fn warn_unfit(&self, number: u32, run: Run) {
+        let mut core = self.lock();
+        let Some(name) = core.registry.get(number).map(|entry| entry.name.to_string()) else {
+            return;
+        };
+        let text = format!(
+            "{name}: block {} was read and does not fit its checksum; `scrub {name}` lists all that is damaged",
+            run.start
+        );
+        core.warnings.insert(format!("damaged {name}"), text);
+    }
+}
+
 impl Step {
     /// The blocks whose former content is not to be had from the base after this step, in order: those of its
     /// pieces, and whole cells that leave their berths.

@@ -8,8 +8,6 @@
 
 use std::time::Duration;
 
-use base::size::ByteSize;
-
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::kept::what_keeps_all;
@@ -136,7 +134,7 @@ impl Pool {
         }
     }
 
-    /// Looks at how much room there is where the pool lies, and warns in time.
+    /// Looks at how much room there is where the pool lies.
     pub(crate) fn look_at_space(&self) {
         let space = match self.shelf.space() {
             Ok(space) => space,
@@ -146,18 +144,6 @@ impl Pool {
             }
         };
         self.look_at_preserved();
-        let mut core = self.lock();
-        core.space_free = space.free;
-        let used_percent = 100 - (space.free / (space.total / 100).max(1)).min(100);
-        let key = "space".to_owned();
-        if used_percent < 85 {
-            core.warnings.remove(&key);
-            return;
-        }
-        let free = ByteSize(space.free);
-        let text = format!(
-            "where the pool lies {used_percent} % is used and {free} free; add space or remove marks before it is full"
-        );
-        core.warnings.insert(key, text);
+        self.lock().space_free = space.free;
     }
 }

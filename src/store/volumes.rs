@@ -217,6 +217,13 @@ impl Pool {
         Ok(volume_status(&core, core.registry.named(name)?))
     }
 
+    /// What a person should know, each with the way out, under a word for what it is: `damaged NAME`, `stall NAME`, and
+    /// others of the pool as a whole.
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        let core = self.lock();
+        core.warnings.iter().map(|(key, text)| (key.clone(), text.clone())).collect()
+    }
+
     /// The pool as a whole.
     pub fn status(&self) -> PoolStatus {
         let space = self.shelf.space().ok();

@@ -1,6 +1,7 @@
 //! What can be typed: `tidemark [--state DIR] [--json] NOUN VERB ...`.
 
 pub mod access;
+pub mod alert;
 pub mod capacity;
 pub mod iscsi;
 pub mod policy;
@@ -122,6 +123,9 @@ pub enum Command {
     /// Work that takes long
     #[command(subcommand)]
     Job(JobCommand),
+    /// Alerts: what a person must know, and by which ways they are told
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Users: people who may come in over HTTPS
     #[command(subcommand)]
     User(access::UserCommand),

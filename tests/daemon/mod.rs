@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test fails it")]
 
 mod access;
+mod alerts;
 mod api;
 mod attach;
 mod cli;

@@ -14,6 +14,7 @@ const PAGES = [
   "policies",
   "policies/mailserver",
   "capacity",
+  "alerts",
   "jobs",
   "audit",
   "users",

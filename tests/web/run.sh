@@ -40,6 +40,11 @@ for n in $(seq 1 256); do
   post /marks "{\"volumes\": [\"full\"], \"name\": \"m$n\", \"grade\": \"$grade\"}"
 done
 truncate --size 64M "$scratch/old.img"
+# A policy that cannot do what it should, for the page of alerts.
+tidemark web volume create gone --size 64M >/dev/null
+tidemark web policy create gone gone --every 1d --keep last=2 >/dev/null
+tidemark web volume rm gone --yes >/dev/null
+tidemark web policy run gone >/dev/null
 
 node "$here/../../web/dev.mjs" "$scratch/web" 0 >"$scratch/proxy.log" 2>&1 &
 proxy=$!

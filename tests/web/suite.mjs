@@ -1,7 +1,9 @@
 // What people do with the console, done by a browser: `node suite.mjs ADDRESS CHROMIUM IMAGE DAEMON_PID`.
-// The daemon has one volume, `full`, with 256 marks; IMAGE may be adopted; the process is halted for a while.
+// The daemon has one volume, `full`, with 256 marks, and a policy, `gone`, whose volume is no more; IMAGE may be adopted; the process is halted for a while.
 
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { answer, axe, begin, button, next, open as openAt } from "./browser.mjs";
 
 const [address, executablePath, image, pid] = process.argv.slice(2);
@@ -139,6 +141,44 @@ await claim("a volume gets a rule to grow by, which is shown and taken away agai
   await button(page, "Stop: full").click();
   await answer(page, {}, "Stop it");
   await page.getByText("full grows by itself no more").waitFor();
+});
+
+await claim("a channel is added and tested, and an alert is acknowledged and silenced", async (page) => {
+  const log = createSocket("udp4");
+  log.bind(0, "127.0.0.1");
+  await once(log, "listening");
+  const told = once(log, "message");
+  await open(page, "alerts");
+  // A policy whose volume is gone took no mark, which is seen within ten seconds.
+  const alerts = page.getByRole("list", { name: "Open alerts" });
+  await alerts.getByText("policy gone").waitFor({ timeout: 30_000 });
+  await button(page, "Add a webhook").click();
+  const wrong = { "Name of the channel": "hook", URL: "ftp://example.org/", "Signed with": "0123456789abcdef" };
+  await answer(page, wrong, "Add the channel");
+  await page.getByRole("dialog").getByRole("alert").getByText("ftp").waitFor();
+  await page.keyboard.press("Escape");
+  await button(page, "Add a log").click();
+  await page.getByRole("dialog").getByLabel("By", { exact: true }).selectOption("udp");
+  const address = `127.0.0.1:${log.address().port}`;
+  await answer(page, { "Name of the channel": "ops", "Log server": address }, "Add the channel");
+  await button(page, "Test ops").click();
+  await page.getByText("Channel ops delivers; the other side said").waitFor();
+  assert.match(String((await told)[0]), /tidemarkd \d+ (test|policy) .* alert \d+: /);
+  await alerts.getByText(/last told just now/).waitFor({ timeout: 30_000 });
+  assert.deepEqual(await axe(page), []);
+  await page.getByRole("link", { name: "Now", exact: true }).click();
+  await page.getByRole("link", { name: /^\d+ open alerts?$/ }).click();
+  await button(page, "Acknowledge policy gone").click();
+  await page.getByText("acknowledged by local").waitFor();
+  await button(page, "Silence policy gone").click();
+  await answer(page, {}, "Silence it");
+  await page.getByText(/^silenced until/).waitFor();
+  await button(page, "Tell again of policy gone").click();
+  await page.getByText(/^silenced until/).waitFor({ state: "detached" });
+  await button(page, "Remove ops").click();
+  await answer(page, { "Type ops to confirm": "ops" }, "Remove the channel");
+  await page.getByText("Nobody is told").waitFor();
+  log.close();
 });
 
 await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {

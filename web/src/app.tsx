@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { ask, findWho, isReachable, who } from "./api";
 import { begin } from "./live";
 import { Adopt } from "./pages/adopt";
+import { Alerts } from "./pages/alerts";
 import { Audit } from "./pages/audit";
 import { Capacity } from "./pages/capacity";
 import { Jobs } from "./pages/jobs";
@@ -35,6 +36,7 @@ const PLACES: [string, string][] = [
   ["policies", "Policies"],
   ["capacity", "Capacity"],
   ["jobs", "Jobs"],
+  ["alerts", "Alerts"],
   ["audit", "Audit"],
   ["users", "Users"],
   ["settings", "Settings"],
@@ -64,6 +66,8 @@ function Page() {
       return <Capacity />;
     case "jobs":
       return <Jobs />;
+    case "alerts":
+      return <Alerts />;
     case "audit":
       return <Audit />;
     case "users":

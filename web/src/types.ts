@@ -151,6 +151,7 @@ export interface Status {
   sessions: number;
   attachments: Attachment[];
   jobs_running: number;
+  alerts_open: number;
   troubles: { of: string; what: string; is_failure: boolean }[];
 }
 
@@ -299,4 +300,61 @@ export interface Point {
   used_bytes: number;
   size_bytes: number;
   preserved_bytes: number;
+}
+
+export type Severity = "warning" | "critical";
+
+export interface Alert {
+  id: number;
+  rule: string;
+  of: string;
+  severity: Severity;
+  what: string;
+  way_out?: string;
+  first_ms: number;
+  last_ms: number;
+  count: number;
+  resolved_ms?: number;
+  acknowledged?: { by: string; at_ms: number };
+  silenced_until_ms?: number;
+  told_ms?: number;
+}
+
+export interface AlertSettings {
+  mark_age_factor: number;
+  space_warning_percent: number;
+  space_critical_percent: number;
+  repeat_hours: number;
+}
+
+export type Destination =
+  | {
+      kind: "mail";
+      host: string;
+      port?: number;
+      tls: "starttls" | "tls" | "none";
+      user?: string;
+      from: string;
+      to: string[];
+      authority?: string;
+    }
+  | { kind: "webhook"; url: string; authority?: string }
+  | { kind: "syslog"; way: "local" | "udp" | "tcp"; address?: string };
+
+export interface Channel {
+  name: string;
+  to: Destination;
+  least: Severity;
+  is_paused: boolean;
+  has_secret: boolean;
+  waiting: number;
+  lost: number;
+  delivered_ms?: number;
+  failure?: string;
+}
+
+export interface ChannelTest {
+  is_delivered: boolean;
+  said: string;
+  took_ms: number;
 }

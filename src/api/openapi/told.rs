@@ -1,6 +1,9 @@
 //! What each operation is called, takes and gives.
 
 use control::access::{NewToken, NewUser, TokenMade, TokenStatus, UserChange, UserStatus, WhoAmI};
+use control::alerts::channel::{ChannelStatus, ChannelTest};
+use control::alerts::life::AlertStatus;
+use control::alerts::settings::Settings;
 use control::audit::{AuditEntry, AuditVerdict};
 use control::candidates::Candidate;
 use control::capacity::told::{CapacityHistory, CapacityStatus, PreservedCapacity, VolumeCapacity};
@@ -13,10 +16,10 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    At, GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment, NewAttachment,
-    NewGroup, NewGroupMark, NewInitiator, NewLock, NewLun, NewMark, NewRollback, NewSecret,
-    NewTarget, NewView, NewVolume, Page, PolicyChange, PreservedRule, Removal, Removed, Rules,
-    Setup, Span, TargetChange, VolumeChange,
+    At, ChannelChange, GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment,
+    NewAttachment, NewChannel, NewGroup, NewGroupMark, NewInitiator, NewLock, NewLun, NewMark,
+    NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page, PolicyChange, PreservedRule,
+    Removal, Removed, Rules, SettingsChange, Setup, Silence, Span, TargetChange, VolumeChange,
 };
 use crate::paged::Paging;
 
@@ -117,6 +120,7 @@ pub(super) fn all() -> Vec<Told> {
     all.extend(targets());
     all.extend(people());
     all.extend(policies());
+    all.extend(alerts());
     all.extend(capacity());
     all
 }
@@ -433,6 +437,73 @@ fn policies() -> [Told; 9] {
             "/policies/{name}/runs",
             "list_policy_runs",
             "What came of its last runs",
+        ),
+    ]
+}
+
+fn alerts() -> [Told; 13] {
+    [
+        get::<Vec<AlertStatus>>("/alerts", "list_alerts", "What is wrong now, worst first"),
+        get::<AlertStatus>("/alerts/{id}", "show_alert", "One alert, open or not"),
+        told::<AlertStatus>(
+            "POST",
+            "/alerts/{id}/acknowledge",
+            "acknowledge_alert",
+            "Say that you know: it is not told again until it gets worse or resolves",
+        ),
+        told::<AlertStatus>(
+            "POST",
+            "/alerts/{id}/silence",
+            "silence_alert",
+            "Tell nothing of what an alert is about until a date",
+        )
+        .with::<Silence>(),
+        remove::<AlertStatus>(
+            "/alerts/{id}/silence",
+            "unsilence_alert",
+            "Tell again of what an alert is about",
+        ),
+        get::<Vec<AlertStatus>>(
+            "/alert-history",
+            "list_alert_history",
+            "Alerts that resolved, newest first",
+        )
+        .asked::<Page>(),
+        get::<Settings>(
+            "/alert-settings",
+            "show_alert_settings",
+            "From when on something is told, and how often again",
+        ),
+        change::<SettingsChange, Settings>(
+            "/alert-settings",
+            "change_alert_settings",
+            "Change from when on something is told",
+        ),
+        get::<Vec<ChannelStatus>>(
+            "/alert-channels",
+            "list_alert_channels",
+            "Ways by which alerts are told, without their secrets",
+        ),
+        make::<NewChannel, ChannelStatus>(
+            "/alert-channels",
+            "add_alert_channel",
+            "Tell alerts by e-mail, webhook or syslog",
+        ),
+        change::<ChannelChange, ChannelStatus>(
+            "/alert-channels/{name}",
+            "change_alert_channel",
+            "Change a channel",
+        ),
+        remove::<Removed>(
+            "/alert-channels/{name}",
+            "remove_alert_channel",
+            "Remove a channel with its secret",
+        ),
+        told::<ChannelTest>(
+            "POST",
+            "/alert-channels/{name}/test",
+            "test_alert_channel",
+            "Send a test and tell what the other side says",
         ),
     ]
 }

@@ -1,6 +1,7 @@
 //! The addresses of the API, one noun a file.
 
 mod access;
+mod alerts;
 mod attachments;
 mod audit;
 mod capacity;
@@ -58,6 +59,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(access::routes())
         .merge(audit::routes())
         .merge(policies::routes())
+        .merge(alerts::routes())
         .merge(capacity::routes())
 }
 

@@ -65,6 +65,24 @@ const STEPS: &[&str] = &[
         status TEXT NOT NULL
     ) STRICT;
     ",
+    "
+    CREATE TABLE alert (
+        id              INTEGER PRIMARY KEY,
+        rule            TEXT NOT NULL,
+        thing           TEXT NOT NULL,
+        severity        TEXT NOT NULL,
+        what            TEXT NOT NULL,
+        way_out         TEXT,
+        first_ms        INTEGER NOT NULL,
+        last_ms         INTEGER NOT NULL,
+        count           INTEGER NOT NULL,
+        resolved_ms     INTEGER,
+        acknowledged_by TEXT,
+        acknowledged_ms INTEGER,
+        told_ms         INTEGER
+    ) STRICT;
+    CREATE INDEX alert_open ON alert (id) WHERE resolved_ms IS NULL;
+    ",
 ];
 
 /// Why a database is not brought up to date.

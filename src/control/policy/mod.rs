@@ -10,9 +10,11 @@ mod ledger;
 mod office;
 pub mod planner;
 pub mod preview;
+mod protection;
 pub mod rules;
 mod runner;
 pub mod runs;
 pub mod schedule;
 
 pub use office::Policies;
+pub(crate) use protection::Protection;

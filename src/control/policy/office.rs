@@ -9,7 +9,6 @@ use base::id::Id;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::Name;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use store::{DiskRef, MarkStatus, StoreError};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -99,17 +98,9 @@ impl Policies {
                 return vec![Trouble { of: "policies".into(), what, is_failure: true }];
             }
         };
-        let failed = |policy: &Policy| match self.last_run(policy.id)?.outcome {
-            RunOutcome::Failed { why, way_out } => {
-                let way_out = way_out.map(|text| format!("; {text}")).unwrap_or_default();
-                let what = format!("its last run took no mark: {why}{way_out}");
-                Some(Trouble {
-                    of: format!("policy {}", policy.rules.name),
-                    what,
-                    is_failure: false,
-                })
-            }
-            RunOutcome::Taken { .. } | RunOutcome::Unchanged | RunOutcome::Overlapped => None,
+        let failed = |policy: &Policy| {
+            let what = self.last_run(policy.id)?.trouble()?;
+            Some(Trouble { of: format!("policy {}", policy.rules.name), what, is_failure: false })
         };
         policies.iter().filter_map(failed).collect()
     }
@@ -322,7 +313,8 @@ impl Appliance {
     ) -> Result<Vec<VolumeOutlook>, ControlError> {
         let times = policy.rules.check()?;
         let now = timestamp(self.clock().wall_ms());
-        let date = moment(at, &times.zone, now)?;
+        let date =
+            timestamp(when::moment(at, &times.zone, self.clock().wall_ms(), AHEAD_DAYS_MAX)?);
         let from = policy.rules.paused_until_ms.map_or(now, |until| timestamp(until).max(now));
         let mut seen = Vec::new();
         for volume in self.volumes_of(&policy.rules)? {
@@ -510,13 +502,4 @@ fn locked_of(rules: &Rules, now: Timestamp) -> usize {
 fn most_of(rules: &Rules, now: Timestamp) -> usize {
     let locked = locked_of(rules, now).saturating_sub(usize::from(rules.keep.last));
     rules.keep.sum() + locked + 1
-}
-
-fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, ControlError> {
-    let at = when::to_come(text, zone, now)?;
-    if at.duration_since(now).as_hours() > AHEAD_DAYS_MAX * 24 {
-        let why = format!("{text} is more than {AHEAD_DAYS_MAX} days ahead");
-        return Err(invalid(why, "name an earlier moment"));
-    }
-    Ok(at)
 }

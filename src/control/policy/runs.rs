@@ -71,6 +71,26 @@ pub struct RunStatus {
     pub left: Vec<String>,
 }
 
+impl RunStatus {
+    /// What a person should know about it, with the way out.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.outcome {
+            RunOutcome::Failed { why, way_out } => {
+                let way_out = way_out.as_ref().map(|text| format!("; {text}")).unwrap_or_default();
+                Some(format!("its last run took no mark: {why}{way_out}"))
+            }
+            RunOutcome::Overlapped => Some(
+                "its last run was left out, because the one before it still went on; let it run less often".into(),
+            ),
+            RunOutcome::Taken { .. } | RunOutcome::Unchanged if self.missed > 0 => Some(format!(
+                "its last run came late, and {} before it not at all; see why the daemon was down or the clock moved",
+                self.missed
+            )),
+            RunOutcome::Taken { .. } | RunOutcome::Unchanged => None,
+        }
+    }
+}
+
 /// A policy and how it is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyStatus {

@@ -2,6 +2,7 @@
 //! prints nothing itself.
 
 mod access;
+mod alert;
 mod attachment;
 mod audit;
 mod capacity;
@@ -98,6 +99,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Events => return event::follow(&desk, cli.json).await,
         Command::Doctor => return local::doctor(&desk, &clock),
         Command::Inspect { path } => local::inspect(&desk, path).await,
+        Command::Alert(command) => return alert::run(&desk, command).await,
         Command::Audit(command) => return audit::run(&desk, command).await,
         Command::User(command) => access::users(&desk, command).await,
         Command::Token(command) => access::tokens(&desk, command).await,

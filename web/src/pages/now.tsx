@@ -73,6 +73,7 @@ export function Now() {
             {span(status.now_ms - status.started_ms).replace("now", "less than a minute")}
           </p>
         </div>
+        {status.alerts_open > 0 && <a href={to("alerts")}>{count(status.alerts_open, "open alert")}</a>}
         {status.jobs_running > 0 && <a href={to("jobs")}>{count(status.jobs_running, "job")} running</a>}
       </section>
       {status.troubles.length > 0 && (
