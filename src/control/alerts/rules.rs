@@ -138,6 +138,7 @@ const fn kind_word(kind: JobKind) -> &'static str {
         JobKind::Release => "release",
         JobKind::Rollback => "rollback",
         JobKind::Promote => "promote",
+        JobKind::Grow => "grow",
     }
 }
 

@@ -253,9 +253,8 @@ impl Appliance {
         let until = change.paused_until.clone();
         let mut rules = rules.changed_by(change);
         if let Some(until) = until {
-            let now = timestamp(self.clock().wall_ms());
-            let at = moment(&until, &rules.check()?.zone, now)?;
-            rules.paused_until_ms = u64::try_from(at.as_millisecond()).ok();
+            let (zone, now_ms) = (rules.check()?.zone, self.clock().wall_ms());
+            rules.paused_until_ms = Some(when::moment(&until, &zone, now_ms, AHEAD_DAYS_MAX)?);
         }
         self.keep_policy(Policy { rules, id, since_ms: self.clock().wall_ms() }).await
     }
