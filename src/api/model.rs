@@ -197,13 +197,13 @@ pub struct Moment {
 /// What may stand after the question mark of a request for what was measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Span {
+pub struct DaysBack {
     /// How many days back.
     #[schemars(range(min = 1, max = 730))]
     pub days: u32,
 }
 
-impl Default for Span {
+impl Default for DaysBack {
     fn default() -> Self {
         Self { days: 30 }
     }

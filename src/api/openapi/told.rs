@@ -16,10 +16,11 @@ use control::status::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
-    At, ChannelChange, GroupChange, Growth, Login, LunChange, MarkChange, MarkList, Moment,
-    NewAttachment, NewChannel, NewGroup, NewGroupMark, NewInitiator, NewLock, NewLun, NewMark,
-    NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page, PolicyChange, PreservedRule,
-    Removal, Removed, Rules, SettingsChange, Setup, Silence, Span, TargetChange, VolumeChange,
+    At, ChannelChange, DaysBack, GroupChange, Growth, Login, LunChange, MarkChange, MarkList,
+    Moment, NewAttachment, NewChannel, NewGroup, NewGroupMark, NewInitiator, NewLock, NewLun,
+    NewMark, NewRollback, NewSecret, NewTarget, NewView, NewVolume, Page, PolicyChange,
+    PreservedRule, Removal, Removed, Rules, SettingsChange, Setup, Silence, TargetChange,
+    VolumeChange,
 };
 use crate::paged::Paging;
 
@@ -520,7 +521,7 @@ fn capacity() -> [Told; 7] {
             "capacity_history",
             "What was in use where the pool lies, as far back as is asked for",
         )
-        .asked::<Span>(),
+        .asked::<DaysBack>(),
         change::<PreservedRule, PreservedCapacity>(
             "/capacity/preserved",
             "limit_preserved",
@@ -546,6 +547,6 @@ fn capacity() -> [Told; 7] {
             "volume_capacity_history",
             "What was in use of a volume, as far back as is asked for",
         )
-        .asked::<Span>(),
+        .asked::<DaysBack>(),
     ]
 }

@@ -11,7 +11,7 @@ use control::capacity::told::{CapacityHistory, CapacityStatus, PreservedCapacity
 
 use super::{Answer, Office, to_the_end};
 use crate::extract::{Asked, Body, Named};
-use crate::model::{Growth, PreservedRule, Removed, Span};
+use crate::model::{DaysBack, Growth, PreservedRule, Removed};
 
 pub(super) fn routes() -> Router<Arc<Appliance>> {
     Router::new()
@@ -26,14 +26,14 @@ async fn show(State(office): Office) -> Json<CapacityStatus> {
     Json(office.capacity())
 }
 
-async fn history(State(office): Office, Asked(span): Asked<Span>) -> Answer<CapacityHistory> {
+async fn history(State(office): Office, Asked(span): Asked<DaysBack>) -> Answer<CapacityHistory> {
     Ok(Json(office.capacity_history(None, span.days)?))
 }
 
 async fn history_of(
     State(office): Office,
     Named(name): Named<Name>,
-    Asked(span): Asked<Span>,
+    Asked(span): Asked<DaysBack>,
 ) -> Answer<CapacityHistory> {
     Ok(Json(office.capacity_history(Some(&name), span.days)?))
 }
