@@ -79,6 +79,7 @@ pub enum ChannelCommand {
     Add {
         /// Its name
         name: Name,
+        /// What holds for each kind of channel
         #[command(flatten)]
         more: ChannelArgs,
         /// Where it leads
