@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::event::Event;
 use crate::kept::what_keeps_all;
 use crate::marks::oldest_that_may_go;
-use crate::pool::{Pool, Upkeep, Waiter};
+use crate::pool::{Live, Pool, Upkeep, Waiter};
 use crate::status::{StoreFullPolicy, VolumeState};
 
 /// How long writes may stall before the volume turns read-only: below the time-outs of initiators.
@@ -105,14 +105,21 @@ impl Pool {
 
     /// Lets volumes go on that stalled and have nothing left to apply, once there is room: no apply would find it.
     pub(crate) fn unstall_idle(&self) {
-        let idle: Vec<u32> = {
-            let core = self.lock();
-            let stalled = core.volumes.iter().filter(|(_, live)| live.stalled_since.is_some());
-            stalled.filter(|(_, live)| live.dirty.is_empty()).map(|(number, _)| *number).collect()
-        };
-        for number in idle {
+        for number in self.stalled_and_idle(|_| true) {
             self.unstall(number);
         }
+    }
+
+    /// Volumes that take no writes for want of room, and have nothing left to apply.
+    pub(crate) fn shut_and_idle(&self) -> Vec<u32> {
+        self.stalled_and_idle(|live| matches!(live.state, VolumeState::ReadOnly { .. }))
+    }
+
+    fn stalled_and_idle(&self, which: impl Fn(&Live) -> bool) -> Vec<u32> {
+        let core = self.lock();
+        let stalled = core.volumes.iter().filter(|(_, live)| live.stalled_since.is_some());
+        let idle = stalled.filter(|(_, live)| live.dirty.is_empty() && which(live));
+        idle.map(|(number, _)| *number).collect()
     }
 
     /// After apply found room for a volume again.

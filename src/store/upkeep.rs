@@ -119,6 +119,12 @@ impl Pool {
         if let Some(why) = self.lock().poison.clone() {
             return Err(StoreError::Poisoned(why));
         }
+        for number in self.shut_and_idle() {
+            // A lock may have ended, or a hold been released: what kept the volume shut may go now.
+            if self.make_space(number, &mut upkeep).await? {
+                return Ok(true);
+            }
+        }
         let mut applied = 0;
         let mut trouble = None;
         for number in self.dirty_volumes() {

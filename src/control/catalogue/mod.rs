@@ -71,7 +71,10 @@ impl Catalogue {
     ) -> Result<T, ControlError> {
         let inside = self.inside();
         let result = work(self.database(&inside)?);
-        self.note(&result);
+        // What can be read may still be full or locked for those who write.
+        if result.is_err() {
+            self.note(&result);
+        }
         result
     }
 
