@@ -112,7 +112,7 @@ await claim("a volume is protected, and the policy shows what there will be", as
   assert.deepEqual(await axe(page), []);
   await button(page, "Run now").click();
   await page.getByText(/was taken|has changed/).first().waitFor();
-  await page.getByRole("cell", { name: "asked for", exact: true }).waitFor();
+  await page.getByRole("cell", { name: "asked for", exact: true }).first().waitFor();
   await button(page, "Lock its marks").click();
   await answer(page, { "For how long": "2h", "Type nightly to confirm": "nightly" }, "Set it");
   await page.getByText("locks each mark for 2h").first().waitFor();
@@ -164,7 +164,7 @@ await claim("a channel is added and tested, and an alert is acknowledged and sil
   await button(page, "Test ops").click();
   await page.getByText("Channel ops delivers; the other side said").waitFor();
   assert.match(String((await told)[0]), /tidemarkd \d+ (test|policy) .* alert \d+: /);
-  await alerts.getByText(/last told just now/).waitFor({ timeout: 30_000 });
+  await alerts.getByText(/last told just now/).first().waitFor({ timeout: 30_000 });
   assert.deepEqual(await axe(page), []);
   await page.getByRole("link", { name: "Now", exact: true }).click();
   await page.getByRole("link", { name: /^\d+ open alerts?$/ }).click();

@@ -171,6 +171,10 @@ fn refusals(told: &Told) -> BTreeSet<u16> {
     if told.path == "/events" {
         all.insert(409);
     }
+    if told.method == "DELETE" {
+        // What is not there cannot be taken away.
+        all.insert(404);
+    }
     if told.method != "GET" {
         all.extend([409, 507]);
     }
