@@ -145,6 +145,8 @@ await claim("a volume gets a rule to grow by, which is shown and taken away agai
 
 await claim("a channel is added and tested, and an alert is acknowledged and silenced", async (page) => {
   const log = createSocket("udp4");
+  // A claim that fails must not keep the program from its end.
+  log.unref();
   log.bind(0, "127.0.0.1");
   await once(log, "listening");
   const told = once(log, "message");
