@@ -48,7 +48,10 @@ fn a_demo_shows_a_month_of_what_really_happened_and_can_be_kept() {
     assert!(status.success());
     let again = Daemon::start_demo(dir, &["--state", &state]);
     let kept = again.json(&["mark", "ls", "mail"]);
-    assert_eq!(kept[0], marks[0]);
+    // What removing it gives back may have grown since: the load goes on.
+    for field in ["id", "name", "taken_ms", "sequence", "size", "group"] {
+        assert_eq!(kept[0][field], marks[0][field], "{field}");
+    }
 }
 
 #[test]
