@@ -5,8 +5,8 @@
 //! there is history. The last week tells what is likely, since it holds each day of the week once; the fastest and the
 //! slowest pace that any of the three allows, each within the bounds that Sen gives for 90 %, tell the range.
 //!
-//! The rule: at least [`POINTS_MIN`] points that span at least a day, or there is no forecast. What stands or shrinks,
-//! or would take longer than [`HORIZON_DAYS`], is never full at this rate.
+//! The rule: at least `POINTS_MIN` points that span at least a day, or there is no forecast. What stands or shrinks,
+//! or would take longer than `HORIZON_DAYS`, is never full at this rate.
 //!
 //! Source: P. K. Sen, Estimates of the Regression Coefficient Based on Kendall's Tau, 1968.
 
