@@ -29,7 +29,6 @@ fn alphabet() -> Vec<Op> {
         Op::Mark { volumes: vec![a.clone()], mark: name("x") },
         Op::Mark { volumes: vec![a.clone(), b], mark: name("y") },
         Op::RemoveMark { volume: a.clone(), mark: name("m1") },
-        Op::Lock { volume: a.clone(), mark: name("m1") },
         Op::Rollback { volume: a.clone(), mark: name("m0") },
         Op::Undo { volume: a.clone() },
         Op::View { view: name("v"), volume: a.clone(), mark: name("m0") },
