@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -46,13 +46,14 @@ pub async fn once(
         Ok(None) => return next.run(request).await,
         Err(error) => return Problem::from(error).into_response(),
     };
-    carry_out(&office, name_of(&caller), key, request, next)
-        .await
-        .unwrap_or_else(IntoResponse::into_response)
+    // To the end also where the client hangs up: the one that asks again is the one whose answer was lost.
+    let carried = tokio::spawn(carry_out(office, name_of(&caller), key, request, next)).await;
+    let answer = carried.unwrap_or_else(|error| Err(broken_off(&error)));
+    answer.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn carry_out(
-    office: &Arc<Appliance>,
+    office: Arc<Appliance>,
     who: String,
     key: String,
     request: Request,
@@ -73,7 +74,8 @@ async fn carry_out(
     };
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let (parts, body) = response.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_else(|_| Bytes::new());
+    // It was made whole before it came here. Where it was not, the key says that nobody knows what came of it.
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| broken_off(&error))?;
     // What failed here may be tried again; what was refused is refused again.
     let is_kept = !parts.status.is_server_error();
     let answered = is_kept.then(|| Answered { status: parts.status.as_u16(), body: body.to_vec() });
@@ -83,6 +85,12 @@ async fn carry_out(
         tracing::warn!(%error, "remember an answer");
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn broken_off(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "a request with a key broke off");
+    let why = "it broke off; the log says where".into();
+    ControlError::State { what: "answer the request".into(), why }.into()
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, ControlError> {

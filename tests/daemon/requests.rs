@@ -2,6 +2,8 @@
 //! system reads.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use super::http::{Answer, ask_with};
 use super::nbd::Session;
 use super::office::Office;
-use super::process::Daemon;
+use super::process::{Daemon, until};
 
 /// Asks with headers, below `/api/v1`.
 fn send(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
@@ -43,6 +45,35 @@ fn socket(daemon: &Daemon) -> PathBuf {
 
 fn count(daemon: &Daemon, list: &[&str]) -> usize {
     daemon.json(list).as_array().unwrap().len()
+}
+
+/// The connection breaks while the request is carried out: the answer is there for who asks again.
+#[test]
+fn a_client_that_hangs_up_and_asks_again_gets_the_answer() {
+    let daemon = Daemon::start();
+    daemon.json(&["volume", "create", "mail", "--size", "16M"]);
+    for turn in 0..20 {
+        let (key, name) = (format!("key-{turn}"), format!("m{turn}"));
+        let body = json!({ "volumes": ["mail"], "name": name });
+        let text = body.to_string();
+        let mut stream = UnixStream::connect(socket(&daemon)).unwrap();
+        write!(
+            stream,
+            "POST /api/v1/marks HTTP/1.1\r\nHost: tidemark\r\nContent-Type: application/json\r\n\
+             Idempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        )
+        .unwrap();
+        drop(stream);
+        let again = until("the first request has ended", || {
+            let headers = [("Idempotency-Key", key.as_str())];
+            let again = send(&socket(&daemon), "POST", "/marks", &headers, &body);
+            (!again.text().contains("goes on")).then_some(again)
+        });
+        assert_eq!(again.status, 201, "{again:?}");
+        assert_eq!(count(&daemon, &["mark", "ls", "mail"]), turn + 1);
+    }
+    daemon.stop();
 }
 
 #[test]

@@ -76,7 +76,9 @@ impl Appliance {
         let (settings, now_ms) = (desk.settings(), desk.now());
         let settled_ms = self.started_ms() + SETTLE_MS;
         let found = rules::marks(&self.protections(), &settings, settled_ms, now_ms);
-        locked(&desk.seen).slow = found;
+        let full_at_ms = self.forecasts().pool.likely_ms;
+        let mut seen = locked(&desk.seen);
+        (seen.slow, seen.full_at_ms) = (found, full_at_ms);
     }
 
     /// All that is wrong now, whoever tells it.

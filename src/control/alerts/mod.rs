@@ -23,4 +23,3 @@ mod trust;
 mod webhook;
 
 pub use office::Alerts;
-pub use rules::Forecast;

@@ -19,7 +19,7 @@ use super::life::{AlertStatus, Book};
 use super::message::{Letter, Notice};
 use super::record::Record;
 use super::rule::{Finding, Rule};
-use super::rules::{self, Forecast};
+use super::rules;
 use super::settings::{Settings, SettingsChange};
 use crate::appliance::Appliance;
 use crate::catalogue::Catalogue;
@@ -43,7 +43,8 @@ pub(super) struct Seen {
     /// What was found at the last slow look.
     pub slow: Vec<Finding>,
     pub certificate_end_ms: Option<u64>,
-    pub forecast: Option<Forecast>,
+    /// When the pool is likely full, milliseconds since 1970.
+    pub full_at_ms: Option<u64>,
     /// What is wrong with the audit log, by the last time it was read.
     pub audit: Option<String>,
 }
@@ -128,7 +129,7 @@ impl Alerts {
         let (settings, now_ms) = (self.settings(), self.now());
         let seen = locked(&self.seen);
         let mut all = [seen.fast.clone(), seen.slow.clone()].concat();
-        all.extend(rules::space(pool, &settings, seen.forecast, now_ms));
+        all.extend(rules::space(pool, &settings, seen.full_at_ms, now_ms));
         all.extend(rules::certificate(seen.certificate_end_ms, now_ms));
         all.extend(rules::audit(seen.audit.as_deref()));
         if let Err(error) = &*locked(&self.kept) {
@@ -152,11 +153,6 @@ impl Alerts {
     /// Takes note of when the console's certificate ends, milliseconds since 1970.
     pub fn set_certificate_end(&self, end_ms: Option<u64>) {
         locked(&self.seen).certificate_end_ms = end_ms;
-    }
-
-    /// Takes note of when there will be no room where the pool lies, as it is foreseen now.
-    pub fn set_forecast(&self, forecast: Option<Forecast>) {
-        locked(&self.seen).forecast = forecast;
     }
 
     /// How many alerts are open.

@@ -284,7 +284,8 @@ async fn what_is_foreseen_and_a_certificate_that_ends_are_told_too() {
     let bench = Bench::new();
     let office = bench.protected().await;
     office.alerts().set_certificate_end(Some(START_MS + 86_400_000));
-    office.alerts().set_forecast(Some(Forecast { full_at_ms: START_MS + 2 * 86_400_000 }));
+    let free = office.pool().status().space_free_bytes;
+    office.capacity_desk().pretend_growth(free / 2, START_MS).await;
     bench.pass(&office, MINUTE).await;
     let rules: Vec<_> = office.alerts().list().into_iter().map(|alert| alert.rule).collect();
     assert_eq!(rules, [Rule::Certificate, Rule::SpaceFills]);

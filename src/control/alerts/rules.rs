@@ -25,13 +25,6 @@ const FORECAST_DAYS: u64 = 7;
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-/// When there will be no room where the pool lies, as whoever watches its growth foresees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Forecast {
-    /// The likely moment, milliseconds since 1970.
-    pub full_at_ms: u64,
-}
-
 /// Volumes whose newest mark is older than their policy allows. `settled_ms` is when runs that were missed while the
 /// daemon was down have been made up for.
 pub(super) fn marks(
@@ -79,11 +72,12 @@ fn due_after(schedule: &Schedule, since_ms: u64, count: u32) -> Option<u64> {
     u64::try_from(at.as_millisecond()).ok()
 }
 
-/// Whether there is too little room where the pool lies, now or soon.
+/// Whether there is too little room where the pool lies, now or soon: `full_at_ms` is when it is likely full, in
+/// milliseconds since 1970.
 pub(super) fn space(
     pool: &PoolStatus,
     settings: &Settings,
-    forecast: Option<Forecast>,
+    full_at_ms: Option<u64>,
     now_ms: u64,
 ) -> Option<Finding> {
     let (free, total) = (pool.space_free_bytes, pool.space_total_bytes);
@@ -101,17 +95,17 @@ pub(super) fn space(
     if used_percent >= u128::from(settings.space_warning_percent) {
         return Some(told(what()));
     }
-    let soon = forecast.filter(|seen| seen.full_at_ms <= now_ms + FORECAST_DAYS * DAY_MS)?;
-    let at = when::relative(soon.full_at_ms.max(now_ms), now_ms);
+    let soon = full_at_ms.filter(|at| *at <= now_ms + FORECAST_DAYS * DAY_MS)?;
+    let at = when::relative(soon.max(now_ms), now_ms);
     Some(told(format!("where the pool lies {} are free, and likely none {at}", ByteSize(free))))
 }
 
 /// Jobs that have failed of late, and did not succeed since.
 pub(super) fn jobs(jobs: &[JobStatus], now_ms: u64) -> Vec<Finding> {
-    let mut last: BTreeMap<(String, &str), &JobStatus> = BTreeMap::new();
+    let mut last: BTreeMap<(String, String), &JobStatus> = BTreeMap::new();
     let ended = jobs.iter().filter(|job| job.ended_ms.is_some());
     for job in ended.filter(|job| job.state != JobState::Cancelled) {
-        last.insert((job.of.to_string(), kind_word(job.kind)), job);
+        last.insert((job.of.to_string(), job.kind.to_string()), job);
     }
     let failed = last.into_values().filter(|job| {
         job.state == JobState::Failed
@@ -130,16 +124,6 @@ pub(super) fn jobs(jobs: &[JobStatus], now_ms: u64) -> Vec<Finding> {
             Finding::warning(Rule::JobFailed, format!("{} {}", job.kind, job.of), what, &way_out)
         })
         .collect()
-}
-
-const fn kind_word(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::Scrub => "scrub",
-        JobKind::Release => "release",
-        JobKind::Rollback => "rollback",
-        JobKind::Promote => "promote",
-        JobKind::Grow => "grow",
-    }
 }
 
 /// Whether the last scrub of this volume found it whole.

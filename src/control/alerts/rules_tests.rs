@@ -72,7 +72,7 @@ fn little_room_is_a_warning_and_hardly_any_is_critical() {
 #[test]
 fn a_pool_that_will_soon_be_full_is_told_before_the_threshold() {
     let settings = Settings::default();
-    let at = |full_at_ms| space(&with_free(40), &settings, Some(Forecast { full_at_ms }), START);
+    let at = |full_at_ms| space(&with_free(40), &settings, Some(full_at_ms), START);
     assert_eq!(at(START + 8 * DAY_MS), None);
     assert!(at(START + 6 * DAY_MS).unwrap().what.contains("in 6 days"));
     assert!(at(START - DAY_MS).is_some());

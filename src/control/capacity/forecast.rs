@@ -74,9 +74,7 @@ impl Forecast {
             Outlook::Fills => self.likely_ms.map(|at_ms| days(at_ms.saturating_sub(now_ms))),
         }
     }
-}
 
-impl Forecast {
     /// This one, or the other where that is full sooner. One without enough history says nothing.
     pub(super) fn sooner(self, other: &Self, now_ms: u64) -> Self {
         match (self.days_to_full(now_ms), other.days_to_full(now_ms)) {

@@ -154,6 +154,20 @@ impl Capacity {
         is_new
     }
 
+    /// As if the pool had grown by so many bytes a day, for two days until this moment.
+    #[cfg(test)]
+    pub(crate) async fn pretend_growth(self: &Arc<Self>, bytes_per_day: u64, until_ms: u64) {
+        const STEP_MS: u64 = 300_000;
+        const STEPS: u64 = 2 * 288;
+        for step in 1..=STEPS {
+            let at_ms = until_ms - (STEPS - step) * STEP_MS;
+            let used_bytes = bytes_per_day / 288 * step;
+            let point = Point { at_ms, used_bytes, size_bytes: u64::MAX, preserved_bytes: 0 };
+            self.take(step * STEP_MS, &[(Thing::Pool, point)]);
+        }
+        self.learn().await;
+    }
+
     /// Learns from what was measured where everything goes.
     pub(super) async fn learn(self: &Arc<Self>) {
         let learnt = on_a_thread(self, |desk| {
