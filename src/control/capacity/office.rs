@@ -159,6 +159,7 @@ impl Capacity {
     pub(crate) async fn pretend_growth(self: &Arc<Self>, bytes_per_day: u64, until_ms: u64) {
         const STEP_MS: u64 = 300_000;
         const STEPS: u64 = 2 * 288;
+        *locked(&self.history) = History::default();
         for step in 1..=STEPS {
             let at_ms = until_ms - (STEPS - step) * STEP_MS;
             let used_bytes = bytes_per_day / 288 * step;
