@@ -21,12 +21,13 @@ fn main() {
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
         panic!("cargo sets OUT_DIR for build scripts");
     };
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+    // Where cargo runs this program, which is not where it was compiled once the folder was moved.
+    let web = Path::new("../../web");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={}", web.join(source).display());
     }
     let files = out.join("console");
-    if let Err(why) = install(&web, &out.join("installed-lock")) {
+    if let Err(why) = install(web, &out.join("installed-lock")) {
         // A file that is not there makes cargo try again at each build, until it works.
         println!("cargo:rerun-if-changed={}", out.join("try-again").display());
         println!("cargo:warning=the console is left out: {why}");
