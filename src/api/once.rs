@@ -48,8 +48,10 @@ pub async fn once(
     };
     // To the end also where the client hangs up: the one that asks again is the one whose answer was lost.
     let carried = tokio::spawn(carry_out(office, name_of(&caller), key, request, next)).await;
-    let answer = carried.unwrap_or_else(|error| Err(broken_off(&error)));
-    answer.unwrap_or_else(IntoResponse::into_response)
+    match carried {
+        Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),
+        Err(error) => broken_off(&error).into_response(),
+    }
 }
 
 async fn carry_out(
