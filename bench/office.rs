@@ -98,14 +98,15 @@ pub async fn ask(settings: &Settings, site: &Site) -> Outcome<OfficeFigures> {
         figures.watched = watched(&lab, settings).await?;
         lab.close().await?;
     }
-    if settings.has_cell("policies") {
-        let lab = Lab::open(settings, site).await?;
-        figures.policies = Some(policies(&lab, site).await?);
-        lab.close().await?;
-    }
     if settings.has_cell("lists") {
         let lab = Lab::open(settings, site).await?;
         figures.lists = lists(&lab)?;
+        lab.close().await?;
+    }
+    // After the lists, since the state stays: what they ask for is theirs alone.
+    if settings.has_cell("policies") {
+        let lab = Lab::open(settings, site).await?;
+        figures.policies = Some(policies(&lab, site).await?);
         lab.close().await?;
     }
     Ok(figures)
@@ -152,7 +153,7 @@ fn listed(api: &Api, path: String) -> Outcome<ListCost> {
 
 async fn policies(lab: &Lab, site: &Site) -> Outcome<PolicyCost> {
     for volume in 0..VOLUMES {
-        lab.api.create_volume(&format!("v{volume}"), LISTED_SIZE)?;
+        lab.api.create_volume(&format!("p{volume}"), LISTED_SIZE)?;
     }
     let counters = Counters::of(&site.dir)?;
     let pid = lab.server.pid();
@@ -167,7 +168,7 @@ async fn policies(lab: &Lab, site: &Site) -> Outcome<PolicyCost> {
     for policy in 0..POLICIES {
         let volume = policy % VOLUMES;
         let body = format!(
-            "{{\"name\": \"p{policy}\", \"volumes\": [\"v{volume}\"], \"every\": \"1h\", \
+            "{{\"name\": \"p{policy}\", \"volumes\": [\"p{volume}\"], \"every\": \"1h\", \
              \"changed\": 1073741824, \"keep\": {{\"hourly\": 24}}}}"
         );
         lab.api.ask("POST", "/policies", &body)?;

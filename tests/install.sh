@@ -19,6 +19,8 @@ packages=(
   fuse3 e2fsprogs xfsprogs btrfs-progs kmod
   # the guest of tests/peers/vm
   cpio
+  # promtool, which judges the metrics and the rules of alerts
+  prometheus
   # the browser of the console's tests
   chromium
   # the mail test

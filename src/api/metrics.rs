@@ -11,7 +11,7 @@ use control::alerts::rule::Severity;
 use control::capacity::Forecasts;
 use control::capacity::forecast::Forecast;
 use control::status::{
-    ApplianceStatus, DiskRef, Grade, JobState, MarkStatus, PoolState, PoolStatus, Proof, Protocol,
+    ApplianceStatus, DiskRef, Grade, JobState, MarkTally, PoolState, PoolStatus, Protocol,
     VolumeState,
 };
 use control::traffic::{Counted, LATENCY_CLASSES, Reading, Traffic};
@@ -143,7 +143,7 @@ pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
     about_time_left(&mut sheet, &appliance.forecasts());
     let marks = status.volumes.iter().filter_map(|volume| {
         // One that was removed meanwhile has none.
-        Some((volume.name.to_string(), appliance.marks(&volume.name).ok()?))
+        Some((volume.name.to_string(), appliance.mark_tally(&volume.name).ok()?))
     });
     about_marks(&mut sheet, &marks.collect());
     about_traffic(&mut sheet, appliance.traffic());
@@ -275,29 +275,26 @@ fn about_disks(sheet: &mut Sheet, status: &ApplianceStatus) {
     sheet.each("volume_state", "Whether a volume works", states);
 }
 
-fn about_marks(sheet: &mut Sheet, marks: &BTreeMap<String, Vec<MarkStatus>>) {
+fn about_marks(sheet: &mut Sheet, marks: &BTreeMap<String, MarkTally>) {
     let of = |name: &String| vec![("volume", name.clone())];
-    let counts = marks.iter().map(|(name, all)| (of(name), whole(all.len())));
+    let counts = marks.iter().map(|(name, all)| (of(name), whole(all.count)));
     sheet.each("mark_count", "Marks of a volume", counts);
-    let held = marks
-        .iter()
-        .map(|(name, all)| (of(name), whole(all.iter().filter(|mark| mark.is_held).count())));
+    let held = marks.iter().map(|(name, all)| (of(name), whole(all.held)));
     sheet.each("hold_count", "Marks of a volume that are held", held);
-    let newest = |is_meant: fn(&MarkStatus) -> bool| {
-        let mut newest = BTreeMap::new();
-        for (name, all) in marks {
-            for mark in all.iter().filter(|mark| is_meant(mark)) {
-                let labels = vec![("volume", name.clone()), ("grade", word(mark.grade).to_owned())];
-                let at_ms = newest.entry(labels).or_insert(0);
-                *at_ms = mark.taken_ms.max(*at_ms);
-            }
-        }
-        newest.into_iter().map(|(labels, at_ms)| (labels, seconds(at_ms))).collect::<Vec<_>>()
+    let newest = |told: fn(&MarkTally) -> &BTreeMap<Grade, u64>| {
+        let of_grade = |name: &String, (grade, at_ms): (&Grade, &u64)| {
+            let labels = vec![("volume", name.clone()), ("grade", word(*grade).to_owned())];
+            (labels, seconds(*at_ms))
+        };
+        let all = marks.iter();
+        let all =
+            all.flat_map(|(name, tally)| told(tally).iter().map(move |one| of_grade(name, one)));
+        all.collect::<Vec<_>>()
     };
     let about = "When the newest mark of a volume was taken";
-    sheet.each("mark_newest_timestamp_seconds", about, newest(|_| true));
+    sheet.each("mark_newest_timestamp_seconds", about, newest(|tally| &tally.newest_ms));
     let about = "When the newest mark that was opened and found whole was taken";
-    let verified = newest(|mark| mark.proof == Proof::Verified);
+    let verified = newest(|tally| &tally.newest_verified_ms);
     sheet.each("mark_newest_verified_timestamp_seconds", about, verified);
 }
 

@@ -17,7 +17,7 @@ const CURSOR_LEN_MAX: usize = 512;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Paging {
-    /// How many entries; all, where it is left out. `Link` names the next page, where there is one.
+    /// How many entries; where it is left out all, and of exports 1000. `Link` names the next page, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub limit: Option<u64>,
@@ -33,6 +33,27 @@ pub struct Paged<T> {
     link: Option<String>,
 }
 
+impl Paging {
+    /// How many entries a page has at most, and the key of the entry that it begins after.
+    ///
+    /// # Errors
+    /// `Invalid`: a limit or cursor that makes no sense.
+    pub fn page(&self) -> Result<(usize, Option<String>), ControlError> {
+        let limit = self.limit.unwrap_or(LIMIT_MAX);
+        if limit == 0 || limit > LIMIT_MAX {
+            let why = format!("a page has 1 to {LIMIT_MAX} entries, not {limit}");
+            return Err(refused(why, "leave the limit out"));
+        }
+        let after = match &self.cursor {
+            Some(cursor) => Some(unhex(cursor).ok_or_else(|| {
+                refused("this is no cursor".into(), "take the address that Link names as it is")
+            })?),
+            None => None,
+        };
+        Ok((usize::try_from(limit).unwrap_or(usize::MAX), after))
+    }
+}
+
 impl<T> Paged<T> {
     /// The page that is asked for. `key` gives what entries are in the order of; no two share one.
     ///
@@ -46,26 +67,21 @@ impl<T> Paged<T> {
         if paging == &Paging::default() {
             return Ok(Self { entries, link: None });
         }
-        let limit = paging.limit.unwrap_or(LIMIT_MAX);
-        if limit == 0 || limit > LIMIT_MAX {
-            let why = format!("a page has 1 to {LIMIT_MAX} entries, not {limit}");
-            return Err(refused(why, "leave the limit out for all of them"));
-        }
-        let after = match &paging.cursor {
-            Some(cursor) => Some(unhex(cursor).ok_or_else(|| {
-                refused("this is no cursor".into(), "take the address that Link names as it is")
-            })?),
-            None => None,
-        };
+        let (limit, after) = paging.page()?;
         let mut keyed: Vec<_> = entries.into_iter().map(|one| (key(&one), one)).collect();
         keyed.retain(|(key, _)| after.as_ref().is_none_or(|after| key > after));
         keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = keyed.len() > limit;
-        keyed.truncate(limit);
-        let last = keyed.last().filter(|_| has_more);
-        let link = last.map(|(key, _)| next(&format!("limit={limit}&cursor={}", hex(key))));
-        Ok(Self { entries: keyed.into_iter().map(|(_, one)| one).collect(), link })
+        let entries = keyed.into_iter().map(|(_, one)| one).take(limit + 1).collect();
+        Ok(Self::cut(entries, limit, key))
+    }
+
+    /// A page of at most `limit` of these entries. That there is one more says that there is a next page.
+    pub fn cut(mut entries: Vec<T>, limit: usize, key: impl Fn(&T) -> String) -> Self {
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        let last = entries.last().filter(|_| has_more);
+        let link = last.map(|last| next(&format!("limit={limit}&cursor={}", hex(&key(last)))));
+        Self { entries, link }
     }
 
     /// A page that knows by itself how the next one is asked for.

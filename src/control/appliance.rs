@@ -359,11 +359,18 @@ impl Appliance {
         all
     }
 
-    /// What clients may open.
-    pub fn exports(&self) -> Vec<ExportStatus> {
+    /// What clients may open: so many of it, from behind the export of this name on.
+    ///
+    /// # Errors
+    /// `Invalid`: no export can have that name.
+    pub fn exports(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<ExportStatus>, ControlError> {
         let open: Vec<String> =
             self.doors.sessions().into_iter().map(|session| session.export).collect();
-        self.exports.status(&open)
+        self.exports.status(after, most, &open)
     }
 
     /// Who is connected.

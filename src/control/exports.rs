@@ -1,6 +1,7 @@
 //! What clients at the doors may open: volumes as `NAME`, marks as `NAME@MARK` and read-only, views as
 //! `view/NAME`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base::name::{MarkRef, Name};
@@ -34,16 +35,52 @@ impl PoolExports {
         *self.default_export.write().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
-    /// The exports, each with the number of sessions that have it open.
-    pub fn status(&self, open: &[String]) -> Vec<ExportStatus> {
+    /// At most so many of the exports, from behind the one of this name on, each with the number of sessions that have
+    /// it open.
+    ///
+    /// # Errors
+    /// `Invalid`: no export can have that name.
+    pub fn status(
+        &self,
+        after: Option<&str>,
+        most: usize,
+        open: &[String],
+    ) -> Result<Vec<ExportStatus>, ControlError> {
+        let after = after.map(str::parse::<DiskRef>).transpose()?;
         let default = self.default_name();
-        let told = self.list().into_iter().map(|export| ExportStatus {
+        let told = self.behind(after).take(most).map(|export| ExportStatus {
             is_default: default.as_ref() == Some(&export.name),
             sessions: open.iter().filter(|name| **name == export.name).count(),
             name: export.name,
             description: export.description,
         });
-        told.collect()
+        Ok(told.collect())
+    }
+
+    /// The exports behind this one in their order: volumes and views by name, each before its marks by theirs.
+    fn behind(&self, after: Option<DiskRef>) -> impl Iterator<Item = ExportSummary> {
+        let mut bases = BTreeMap::new();
+        for volume in self.pool.volumes() {
+            let description = about_volume(&volume);
+            bases.insert(volume.name.clone(), (DiskRef::Volume(volume.name), description));
+        }
+        for view in self.pool.views() {
+            let description = about_view(&view);
+            bases.insert(view.name.clone(), (DiskRef::View(view.name), description));
+        }
+        let after = after.map(place);
+        if let Some((base, _)) = &after {
+            bases = bases.split_off(base);
+        }
+        let all = bases.into_iter().flat_map(|(name, (disk, description))| {
+            let itself =
+                ((name.clone(), None), ExportSummary { name: disk.to_string(), description });
+            let marks = self.marks_of(&name);
+            std::iter::once(itself)
+                .chain(marks.map(move |(mark, export)| ((name.clone(), Some(mark)), export)))
+        });
+        let all = all.filter(move |(place, _)| after.as_ref().is_none_or(|after| place > after));
+        all.map(|(_, export)| export)
     }
 
     fn describe(&self, disk: &DiskRef) -> Result<String, StoreError> {
@@ -54,13 +91,14 @@ impl PoolExports {
         })
     }
 
-    /// The marks of a volume or view, as exports.
-    fn marks_of(&self, volume: &Name) -> impl Iterator<Item = ExportSummary> + use<> {
-        let marks = self.pool.marks(volume).unwrap_or_default().into_iter();
-        marks.map(|mark| {
+    /// The marks of a volume or view by name, as exports.
+    fn marks_of(&self, volume: &Name) -> impl Iterator<Item = (Name, ExportSummary)> + use<> {
+        let mut marks = self.pool.marks(volume).unwrap_or_default();
+        marks.sort_by(|one, other| one.name.cmp(&other.name));
+        marks.into_iter().map(|mark| {
             let description = about_mark(&mark);
-            let disk = DiskRef::Mark(MarkRef { volume: mark.volume, mark: mark.name });
-            ExportSummary { name: disk.to_string(), description }
+            let of = MarkRef { volume: mark.volume, mark: mark.name.clone() };
+            (mark.name, ExportSummary { name: of.to_string(), description })
         })
     }
 
@@ -82,20 +120,7 @@ impl PoolExports {
 
 impl Exports for PoolExports {
     fn list(&self) -> Vec<ExportSummary> {
-        let mut list = Vec::new();
-        for volume in self.pool.volumes() {
-            let description = about_volume(&volume);
-            let disk = DiskRef::Volume(volume.name.clone());
-            list.push(ExportSummary { name: disk.to_string(), description });
-            list.extend(self.marks_of(&volume.name));
-        }
-        for view in self.pool.views() {
-            let description = about_view(&view);
-            let disk = DiskRef::View(view.name.clone());
-            list.push(ExportSummary { name: disk.to_string(), description });
-            list.extend(self.marks_of(&view.name));
-        }
-        list
+        self.behind(None).collect()
     }
 
     fn open(&self, name: &str) -> Result<Export, ExportError> {
@@ -116,6 +141,14 @@ impl Exports for PoolExports {
             [only] => Some(only.name.to_string()),
             _ => None,
         })
+    }
+}
+
+/// Where an export stands among all: its volume or view, and its mark if it is one.
+fn place(disk: DiskRef) -> (Name, Option<Name>) {
+    match disk {
+        DiskRef::Volume(name) | DiskRef::View(name) => (name, None),
+        DiskRef::Mark(of) => (of.volume, Some(of.mark)),
     }
 }
 

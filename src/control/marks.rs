@@ -2,7 +2,7 @@
 
 use base::name::{MarkRef, Name};
 use base::span::Span;
-use store::{Grade, MarkRequest, MarkStatus, RemovalPreview};
+use store::{Grade, MarkRequest, MarkStatus, MarkTally, RemovalPreview};
 
 use crate::appliance::Appliance;
 use crate::error::ControlError;
@@ -64,6 +64,14 @@ impl Appliance {
     /// What the store says: `UnknownVolume`.
     pub fn marks(&self, volume: &Name) -> Result<Vec<MarkStatus>, ControlError> {
         Ok(self.pool().marks(volume)?)
+    }
+
+    /// What the marks of a volume come to.
+    ///
+    /// # Errors
+    /// What the store says: `UnknownVolume`.
+    pub fn mark_tally(&self, volume: &Name) -> Result<MarkTally, ControlError> {
+        Ok(self.pool().mark_tally(volume)?)
     }
 
     /// One mark.

@@ -17,9 +17,9 @@ pub use crate::iscsi::status::{
 pub use crate::jobs::{JobKind, JobState, JobStatus};
 pub use store::{DiskRef, Freed, MarkRequest, RemovalPreview};
 pub use store::{
-    Grade, GroupStatus, MarkStatus, MarksFullPolicy, PoolState, PoolStatus, Proof, RollbackStatus,
-    ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings,
-    VolumeState, VolumeStatus,
+    Grade, GroupStatus, MarkStatus, MarkTally, MarksFullPolicy, PoolState, PoolStatus, Proof,
+    RollbackStatus, ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind,
+    VolumeSettings, VolumeState, VolumeStatus,
 };
 pub use targets::scsi::AccessState;
 

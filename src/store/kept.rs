@@ -239,8 +239,7 @@ impl Pool {
 /// # Errors
 /// `Busy` where a view still shows one of its marks, or one is locked.
 pub(crate) fn check_may_leave(registry: &Registry, entry: &VolumeEntry) -> Result<(), StoreError> {
-    let mut views = entry.marks.keys().flat_map(|mark| registry.views_of(entry.number, *mark));
-    if let Some(view) = views.next() {
+    if let Some((_, view)) = registry.views_below(entry.number).next() {
         let why =
             format!("the view {} shows one of its marks; remove or promote it first", view.name);
         return Err(StoreError::Busy { what: entry.name.to_string(), why });

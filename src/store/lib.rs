@@ -66,7 +66,7 @@ pub use pool::Pool;
 pub use scrub::Progress;
 pub use status::{
     ChangedExtent, CopyProgress, DiskRef, Freed, Grade, GroupStatus, MarkRequest, MarkStatus,
-    MarksFullPolicy, PoolState, PoolStatus, Proof, RemovalPreview, RollbackStatus, ScrubFinding,
-    ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings, VolumeState,
-    VolumeStatus,
+    MarkTally, MarksFullPolicy, PoolState, PoolStatus, Proof, RemovalPreview, RollbackStatus,
+    ScrubFinding, ScrubReport, StoreFullPolicy, SyncPolicy, ViewStatus, VolumeKind, VolumeSettings,
+    VolumeState, VolumeStatus,
 };

@@ -3,7 +3,7 @@
 //! A mark is one event in the journal, whatever the volume's size, its load and its other marks; a group
 //! mark is the same event with several volumes, so it is on all of them or on none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::id::Id;
@@ -21,7 +21,7 @@ use crate::kept::Kept;
 use crate::pool::{Core, Pool, Waiter};
 use crate::registry::{Registry, VolumeEntry};
 use crate::status::{
-    DiskRef, GroupStatus, MarkRequest, MarkStatus, MarksFullPolicy, Proof, VolumeState,
+    DiskRef, GroupStatus, MarkRequest, MarkStatus, MarkTally, MarksFullPolicy, Proof, VolumeState,
 };
 
 impl Pool {
@@ -119,6 +119,28 @@ impl Pool {
         let core = self.lock_now();
         let entry = core.registry.named(volume)?;
         Ok(self.mark_statuses(&core, entry, None))
+    }
+
+    /// What the marks of a volume or view come to, without a word about each.
+    ///
+    /// # Errors
+    /// `UnknownVolume`.
+    pub fn mark_tally(&self, volume: &Name) -> Result<MarkTally, StoreError> {
+        let core = self.lock_now();
+        let (entry, lived_ms) = (core.registry.named(volume)?, core.registry.lived_ms());
+        let mut tally = MarkTally { count: entry.marks.len(), ..MarkTally::default() };
+        for mark in entry.marks.values() {
+            tally.held += usize::from(mark.kept.is_held_at(lived_ms));
+            let note = |newest: &mut BTreeMap<_, u64>| {
+                let at_ms = newest.entry(mark.grade).or_default();
+                *at_ms = mark.taken_ms.max(*at_ms);
+            };
+            note(&mut tally.newest_ms);
+            if mark.proof == Proof::Verified {
+                note(&mut tally.newest_verified_ms);
+            }
+        }
+        Ok(tally)
     }
 
     /// One mark.
@@ -278,10 +300,14 @@ impl Pool {
         let on_the_wall = |end: u64| {
             wall_ms.saturating_add(end.saturating_sub(lived_ms)).saturating_add(500) / 1000 * 1000
         };
+        let mut views: BTreeMap<u64, Vec<Name>> = BTreeMap::new();
+        for (mark, view) in registry.views_below(entry.number) {
+            views.entry(mark).or_default().push(view.name.clone());
+        }
         let is_asked = |sequence: u64| only.is_none_or(|only| only == sequence);
         let frees = frees_most(core, entry);
         let marks = entry.marks.iter().zip(frees).filter(|((sequence, _), _)| is_asked(**sequence));
-        let status = |((sequence, mark), frees_most_bytes): ((&u64, &MarkEntry), u64)| {
+        let mut status = |((sequence, mark), frees_most_bytes): ((&u64, &MarkEntry), u64)| {
             let is_held = mark.kept.is_held_at(lived_ms);
             let locked_until = mark.kept.locked_until.filter(|end| *end > lived_ms);
             MarkStatus {
@@ -298,11 +324,11 @@ impl Pool {
                 is_locked: locked_until.is_some(),
                 locked_until_ms: locked_until.map(on_the_wall),
                 frees_most_bytes,
-                views: registry.views_of(entry.number, *sequence).map(|v| v.name.clone()).collect(),
+                views: views.remove(sequence).unwrap_or_default(),
                 group: mark.group,
             }
         };
-        marks.map(status).collect()
+        marks.map(&mut status).collect()
     }
 
     /// Commits that a mark is gone and has its space looked for.

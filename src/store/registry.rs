@@ -281,8 +281,15 @@ impl Registry {
 
     /// The views of one mark.
     pub fn views_of(&self, volume: u32, mark: u64) -> impl Iterator<Item = &VolumeEntry> {
-        let shown = Kind::View { parent: volume, mark };
-        self.volumes.values().filter(move |entry| entry.kind == shown)
+        self.views_below(volume).filter_map(move |(shown, view)| (shown == mark).then_some(view))
+    }
+
+    /// The views of the marks of one volume, each with its mark. Looks at every volume of the pool once.
+    pub fn views_below(&self, volume: u32) -> impl Iterator<Item = (u64, &VolumeEntry)> {
+        self.volumes.values().filter_map(move |entry| match entry.kind {
+            Kind::View { parent, mark } if parent == volume => Some((mark, entry)),
+            _ => None,
+        })
     }
 
     /// The groups by name.

@@ -1,5 +1,6 @@
 //! What the store tells about itself: plain values for people, CLI and API.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -326,6 +327,19 @@ pub struct MarkStatus {
     pub views: Vec<Name>,
     /// What the marks taken together with it share.
     pub group: Option<Id>,
+}
+
+/// What the marks of a volume come to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MarkTally {
+    /// How many there are.
+    pub count: usize,
+    /// How many of them a hold keeps.
+    pub held: usize,
+    /// When the newest of each grade was taken, milliseconds since 1970.
+    pub newest_ms: BTreeMap<Grade, u64>,
+    /// The same of those of which a view was checked and found whole.
+    pub newest_verified_ms: BTreeMap<Grade, u64>,
 }
 
 /// Bytes that come back, as far as that is known; exactly, where both are the same.

@@ -166,6 +166,53 @@ async fn what_was_seen_is_not_told_again_and_only_what_was_seen_is_changed() {
     office.stop().await;
 }
 
+/// The names on each page of a list, from the page that is asked for on.
+async fn pages(office: &Office, list: &str, query: &str) -> Vec<Vec<String>> {
+    let mut query = query.to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = asked(office, "GET", &format!("{list}{query}"), &[], Value::Null).await;
+        let names = page.body.as_array().unwrap().iter();
+        seen.push(names.map(|one| one["name"].as_str().unwrap().to_owned()).collect());
+        let link = page.header("link");
+        match link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\"")) {
+            Some(next) => query = next.to_owned(),
+            None => return seen,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_come_a_page_at_a_time_each_volume_and_view_before_its_marks() {
+    let office = Office::start().await;
+    for name in ["mail", "mail-2"] {
+        let volume = json!({ "name": name, "size": 1_048_576 });
+        assert_eq!(asked(&office, "POST", "/volumes", &[], volume).await.status, 201);
+    }
+    for mark in ["b", "a"] {
+        let mark = json!({ "volumes": ["mail", "mail-2"], "name": mark });
+        assert_eq!(asked(&office, "POST", "/marks", &[], mark).await.status, 201);
+    }
+    let view = json!({ "name": "look", "of": "mail@a" });
+    assert_eq!(asked(&office, "POST", "/views", &[], view).await.status, 201);
+    let expected = ["view/look", "mail", "mail@a", "mail@b", "mail-2", "mail-2@a", "mail-2@b"];
+    for limit in 1..=8 {
+        let all = pages(&office, "/exports", &format!("?limit={limit}")).await;
+        assert!(all.iter().all(|page| page.len() <= limit), "{limit}: {all:?}");
+        assert_eq!(all.concat(), expected, "{limit}");
+    }
+    // Where a page ended nothing need be any more.
+    let first = asked(&office, "GET", "/exports?limit=3", &[], Value::Null).await;
+    let gone = asked(&office, "DELETE", "/volumes/mail/marks/a", &[], Value::Null).await;
+    assert_eq!(gone.status, 409, "a view shows it: {gone:?}");
+    assert_eq!(asked(&office, "DELETE", "/views/look", &[], Value::Null).await.status, 200);
+    let gone = asked(&office, "DELETE", "/volumes/mail/marks/a", &[], Value::Null).await;
+    assert_eq!(gone.status, 200, "{gone:?}");
+    let next = first.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+    assert_eq!(pages(&office, "/exports", &next).await.concat(), expected[3..]);
+    office.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_read_a_page_at_a_time_and_the_command_line_shows_all_of_it() {
     let office = Office::start().await;
@@ -173,20 +220,7 @@ async fn a_list_is_read_a_page_at_a_time_and_the_command_line_shows_all_of_it() 
         let volume = json!({ "name": name, "size": 1_048_576 });
         assert_eq!(asked(&office, "POST", "/volumes", &[], volume).await.status, 201);
     }
-    let mut path = "/volumes?limit=2".to_owned();
-    let mut seen = Vec::new();
-    loop {
-        let page = asked(&office, "GET", &path, &[], Value::Null).await;
-        let names = page.body.as_array().unwrap().iter().map(|one| one["name"].clone());
-        seen.push(names.collect::<Vec<_>>());
-        let link = page.header("link");
-        let Some(query) =
-            link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\""))
-        else {
-            break;
-        };
-        path = format!("/volumes{query}");
-    }
+    let seen = pages(&office, "/volumes", "?limit=2").await;
     assert_eq!(json!(seen), json!([["a", "b"], ["c", "d"], ["e"]]));
     assert_eq!(asked(&office, "GET", "/volumes", &[], Value::Null).await.header("link"), "");
     for wrong in ["limit=0", "limit=1001", "cursor=x", "colour=red"] {

@@ -14,7 +14,7 @@ use crate::table::{numbers, size, table, time, words, yes};
 pub(super) async fn exports(desk: &Desk, command: ExportCommand) -> Result<Shown, CliError> {
     match command {
         ExportCommand::Ls => {
-            let exports: Vec<ExportStatus> = desk.client.get("/exports").await?;
+            let exports: Vec<ExportStatus> = desk.client.list("/exports").await?;
             Shown::new(&exports, export_table(&exports))
         }
     }
