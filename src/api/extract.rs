@@ -27,7 +27,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(value)| Self(value))
-            .map_err(|error| Problem::bad_request(error.status(), error.body_text()))
+            .map_err(|error| Problem::bad_request(error.status(), plain(&error.body_text())))
     }
 }
 
@@ -38,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query
             .map(|Query(value)| Self(value))
-            .map_err(|error| Problem::bad_request(error.status(), error.body_text()))
+            .map_err(|error| Problem::bad_request(error.status(), plain(&error.body_text())))
     }
 }
 
@@ -48,8 +48,35 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let json = Json::<Object<T>>::from_request(request, state).await;
         json.map(|Json(Object(value))| Self(value))
-            .map_err(|error| Problem::bad_request(error.status(), error.body_text()))
+            .map_err(|error| Problem::bad_request(error.status(), plain(&error.body_text())))
     }
+}
+
+/// How libraries begin what they say of a request, and what that means for whoever sent it.
+const BEGINNINGS: &[(&str, &str)] = &[
+    ("Invalid URL: ", "the address: "),
+    ("Failed to deserialize query string: ", "after the question mark: "),
+    ("Failed to parse the request body as JSON: ", "the body is no JSON: "),
+    ("Failed to deserialize the JSON body into the target type: ", "the body: "),
+    ("Expected request with `Content-Type: application/json`", "the body is not called JSON"),
+    ("Failed to buffer the request body: length limit exceeded", "the body is too long"),
+];
+/// The whole numbers of programs.
+const NUMBERS: &[&str] = &["u8", "u16", "u32", "u64", "usize", "i64"];
+
+/// What a library says of a request, without the names that programs have for things.
+pub(crate) fn plain(text: &str) -> String {
+    let begun = BEGINNINGS.iter().find_map(|(begin, meant)| {
+        let rest = text.strip_prefix(begin)?;
+        Some(format!("{meant}{rest}"))
+    });
+    let mut text = begun.unwrap_or_else(|| text.to_owned());
+    for number in NUMBERS {
+        text = text
+            .replace(&format!(" to a `{number}`"), " as a whole number")
+            .replace(&format!("expected {number}"), "expected a whole number");
+    }
+    text
 }
 
 /// A value that is written as an object. Structs alone would also be read from an array of their fields, in an order
@@ -80,6 +107,27 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
 mod tests {
     use super::*;
     use crate::model::{NewMark, VolumeChange};
+
+    #[test]
+    fn what_libraries_say_is_told_in_words_of_the_request() {
+        for (said, told) in [
+            (
+                "Invalid URL: Cannot parse `x` to a `u64`",
+                "the address: Cannot parse `x` as a whole number",
+            ),
+            (
+                "Failed to deserialize the JSON body into the target type: size: invalid type: string \"1G\", expected u64 at line 1 column 9",
+                "the body: size: invalid type: string \"1G\", expected a whole number at line 1 column 9",
+            ),
+            (
+                "Expected request with `Content-Type: application/json`",
+                "the body is not called JSON",
+            ),
+            ("as it is", "as it is"),
+        ] {
+            assert_eq!(plain(said), told);
+        }
+    }
 
     #[test]
     fn a_body_is_an_object_and_not_an_array_of_its_fields() {

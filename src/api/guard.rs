@@ -86,6 +86,7 @@ pub async fn guard(
         }
         return problem.into_response();
     }
+    let is_known = caller.is_some();
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
@@ -100,8 +101,7 @@ pub async fn guard(
     let audit = Arc::clone(office.audit());
     let done = tokio::spawn(async move {
         let (response, outcome) = outcome_of(next.run(request).await).await;
-        // A flood of tries must not fill the log.
-        if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        if is_noted(operation, is_known, response.status()) {
             deed.outcome = outcome;
             note(&audit, deed).await;
         }
@@ -143,21 +143,58 @@ async fn who_asks(
     way: Way,
     headers: &HeaderMap,
 ) -> Result<Option<Caller>, ControlError> {
-    if way == Way::Socket {
-        return Ok(Some(Caller::local()));
-    }
-    if let Some(token) = bearer(headers) {
-        return on_a_thread(office.access(), move |access| access.of_token(&token)).await.map(Some);
-    }
-    if way == Way::Inside {
-        return Ok(Some(Caller::local()));
-    }
-    match cookie(headers) {
-        Some(id) => {
+    match shown(way, headers) {
+        Shown::Owner => Ok(Some(Caller::local())),
+        Shown::Nothing => Ok(None),
+        Shown::Token(token) => {
+            on_a_thread(office.access(), move |access| access.of_token(&token)).await.map(Some)
+        }
+        Shown::Session(id) => {
             on_a_thread(office.access(), move |access| access.of_session(&id)).await.map(Some)
         }
-        None => Ok(None),
     }
+}
+
+/// Who still asks, of a request that was let in before: `None` where nothing was shown. It counts as no use.
+pub(crate) async fn still_asks(
+    office: &Arc<Appliance>,
+    way: Way,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, ControlError> {
+    match shown(way, headers) {
+        Shown::Owner => Ok(Some(Caller::local())),
+        Shown::Nothing => Ok(None),
+        Shown::Token(token) => {
+            let asked = on_a_thread(office.access(), move |access| access.still_of_token(&token));
+            asked.await.map(Some)
+        }
+        Shown::Session(id) => {
+            let asked = on_a_thread(office.access(), move |access| access.still_of_session(&id));
+            asked.await.map(Some)
+        }
+    }
+}
+
+/// What a request shows of who asks.
+enum Shown {
+    /// That it is the owner of the appliance, by the way it came.
+    Owner,
+    Token(String),
+    Session(SessionId),
+    Nothing,
+}
+
+fn shown(way: Way, headers: &HeaderMap) -> Shown {
+    if way == Way::Socket {
+        return Shown::Owner;
+    }
+    if let Some(token) = bearer(headers) {
+        return Shown::Token(token);
+    }
+    if way == Way::Inside {
+        return Shown::Owner;
+    }
+    cookie(headers).map_or(Shown::Nothing, Shown::Session)
 }
 
 fn may(operation: &Operation, caller: Option<&Caller>) -> Result<(), Box<Problem>> {
@@ -232,6 +269,16 @@ async fn with_detail(request: Request, deed: &mut Deed) -> Result<Request, Probl
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
+/// Whether a change is written down that was answered so. A flood of tries must not fill the log: of those whom nobody
+/// knows only passwords count, which are slowed down, and who comes in.
+fn is_noted(operation: &Operation, is_known: bool, status: StatusCode) -> bool {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return false;
+    }
+    let is_try = operation.path == "/session" && status == StatusCode::UNAUTHORIZED;
+    is_known || (operation.method == "POST" && (status.is_success() || is_try))
+}
+
 /// What came of it, in the words of the answer.
 async fn outcome_of(response: Response) -> (Response, String) {
     if response.headers().contains_key(REPLAYED_HEADER) {
@@ -302,6 +349,26 @@ mod tests {
         );
         assert!(!deed.detail.contains("horse"), "{deed:?}");
         assert_eq!(to_bytes(request.into_body(), 1000).await.unwrap(), body);
+    }
+
+    #[test]
+    fn a_stranger_cannot_fill_the_log() {
+        let noted = |method, path, is_known, status| {
+            let operation = operations::find(method, path).unwrap();
+            is_noted(operation, is_known, StatusCode::from_u16(status).unwrap())
+        };
+        for (method, path, status, is_written) in [
+            ("POST", "/session", 200, true),
+            ("POST", "/session", 401, true),
+            ("POST", "/session", 422, false),
+            ("POST", "/session", 429, false),
+            ("DELETE", "/session", 200, false),
+            ("POST", "/setup", 200, true),
+            ("POST", "/setup", 401, false),
+        ] {
+            assert_eq!(noted(method, path, false, status), is_written, "{method} {path} {status}");
+        }
+        assert!(noted("DELETE", "/session", true, 200) && noted("POST", "/volumes", true, 422));
     }
 
     #[test]

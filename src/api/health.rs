@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,7 +12,7 @@ use control::Appliance;
 use control::status::{Failure, PoolState, Trouble};
 
 use crate::guard;
-use crate::metrics;
+use crate::metrics::{self, Form};
 use crate::problem::Problem;
 
 /// What has troubles that keep clients from working, whichever disk they use.
@@ -54,9 +54,13 @@ fn not_ready(pool: &PoolState, troubles: &[Trouble]) -> Vec<String> {
     reasons
 }
 
-async fn measured(State(office): State<Arc<Appliance>>) -> Result<Response, Problem> {
-    let text = metrics::of(&office)?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+async fn measured(
+    State(office): State<Arc<Appliance>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let form = Form::accepted(&headers);
+    let text = metrics::of(&office, form)?;
+    Ok(([(header::CONTENT_TYPE, form.content_type())], text).into_response())
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The API over HTTPS: who may come in is decided for each request ([`crate::guard`]); here is only what a stranger
 //! may cost before that.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::{Extension, Router};
+use base::clock::SystemClock;
 use control::config::TlsMode;
 use control::status::DoorStatus;
 use control::{Appliance, ControlError};
@@ -21,12 +23,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::Certificates;
 use crate::guard::Way;
-use crate::server::{self, router};
+use crate::guests::{Guests, Place};
+use crate::problem::Problem;
+use crate::server::{self, BODY_DEADLINE, router};
 
-/// Connections from one address: browsers open six, and several people may sit behind one.
-const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
-/// Connections in all.
-const CONNECTIONS_MAX: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the head of a request may take to arrive, and a connection may be idle between two.
@@ -100,8 +100,8 @@ impl Https {
     pub async fn serve(self, appliance: Arc<Appliance>, stop: impl Future<Output = ()> + Send) {
         let shared = Arc::new(Shared {
             certificates: self.certificates,
-            router: server::with_security_headers(router(appliance)),
-            guests: Arc::default(),
+            router: router(appliance),
+            guests: Arc::new(Guests::new(Arc::new(SystemClock::default()))),
         });
         let (arrived, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
         let mut accepting = JoinSet::new();
@@ -153,10 +153,25 @@ impl Shared {
         stream: TcpStream,
         peer: SocketAddr,
         watcher: Watcher,
-        _place: Place,
+        place: Place,
     ) {
         // Answers are small and wanted at once; without this they are only slower.
         let _ = stream.set_nodelay(true);
+        let place = Arc::new(place);
+        let served = Arc::clone(&self).serve_one(stream, peer, watcher, Arc::clone(&place));
+        tokio::select! {
+            () = served => {}
+            () = place.is_wanted() => tracing::debug!(%peer, "an idle connection gave way to a new one"),
+        }
+    }
+
+    async fn serve_one(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        watcher: Watcher,
+        place: Arc<Place>,
+    ) {
         let handshake = tokio::time::timeout(
             HANDSHAKE_DEADLINE,
             TlsAcceptor::from(self.certificates.tls()).accept(stream),
@@ -169,7 +184,18 @@ impl Shared {
             }
             Err(_) => return,
         };
-        let router = self.router.clone().layer(Extension(Way::Https(peer.ip().to_canonical())));
+        // Whoever sends a body slowly has nothing to do yet: what they want is not known.
+        let busy = middleware::from_fn(move |request: Request, next: Next| {
+            let place = Arc::clone(&place);
+            async move {
+                let request = server::whole(request, BODY_DEADLINE).await?;
+                let work = place.begin();
+                Ok::<_, Problem>(work.until_told(next.run(request).await))
+            }
+        });
+        let way = Extension(Way::Https(peer.ip().to_canonical()));
+        let router = server::with_body_limit(self.router.clone().layer(way).layer(busy));
+        let router = server::with_security_headers(router);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
@@ -181,43 +207,6 @@ impl Shared {
     }
 }
 
-/// Who is connected, by address.
-#[derive(Default)]
-struct Guests(Mutex<HashMap<IpAddr, usize>>);
-
-impl Guests {
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if guests.values().sum::<usize>() >= CONNECTIONS_MAX {
-            return None;
-        }
-        let of = guests.entry(address).or_default();
-        if *of >= CONNECTIONS_OF_ADDRESS_MAX {
-            return None;
-        }
-        *of += 1;
-        Some(Place { guests: Arc::clone(self), address })
-    }
-}
-
-/// A guest's place, until it is dropped.
-struct Place {
-    guests: Arc<Guests>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut guests = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of) = guests.get_mut(&self.address) {
-            *of -= 1;
-            if *of == 0 {
-                guests.remove(&self.address);
-            }
-        }
-    }
-}
-
 fn door(address: &SocketAddr) -> DoorStatus {
     DoorStatus {
         protocol: "https".into(),
@@ -225,26 +214,5 @@ fn door(address: &SocketAddr) -> DoorStatus {
         tls: TlsMode::Required,
         group: None,
         fingerprint: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_so_many_places_and_gives_them_back() {
-        let guests = Arc::new(Guests::default());
-        let here = IpAddr::from([192, 0, 2, 1]);
-        let places: Vec<_> = std::iter::from_fn(|| guests.enter(here)).collect();
-        assert_eq!(places.len(), CONNECTIONS_OF_ADDRESS_MAX);
-        assert!(guests.enter(IpAddr::from([192, 0, 2, 2])).is_some());
-        drop(places);
-        assert!(guests.0.lock().unwrap().is_empty());
-        let all = (0..=255).flat_map(|n| {
-            let guests = &guests;
-            std::iter::from_fn(move || guests.enter(IpAddr::from([198, 51, 100, n])))
-        });
-        assert_eq!(all.collect::<Vec<_>>().len(), CONNECTIONS_MAX);
     }
 }

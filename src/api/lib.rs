@@ -9,6 +9,7 @@ pub mod assets;
 pub mod certificate;
 pub mod extract;
 pub mod guard;
+mod guests;
 pub mod health;
 pub mod https;
 pub mod inside;

@@ -1,12 +1,13 @@
 //! What the appliance is like in numbers, in the text form that Prometheus reads. Base units throughout; a state is
 //! a 0 or 1 for each of its words. Names are relied on by dashboards and stay.
 //!
-//! Source: OpenMetrics 1.0.
+//! Sources: OpenMetrics 1.0; the older text form of Prometheus, version 0.0.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
+use axum::http::{HeaderMap, header};
 use control::alerts::rule::Severity;
 use control::capacity::Forecasts;
 use control::capacity::forecast::Forecast;
@@ -23,8 +24,37 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// The content type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How the text is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// OpenMetrics.
+    Open,
+    /// The older form of Prometheus, for whoever does not ask for the other.
+    Text,
+}
+
+/// The media type of [`Form::Open`], as it is asked for.
+const OPEN_TYPE: &str = "application/openmetrics-text";
+
+impl Form {
+    /// What somebody takes who sends these.
+    pub fn accepted(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+        let mut all = lines.flat_map(|line| line.split(','));
+        let is_open = |one: &str| {
+            one.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(OPEN_TYPE))
+        };
+        if all.any(is_open) { Self::Open } else { Self::Text }
+    }
+
+    /// Its content type.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// Seconds of a day.
 const DAY_SECONDS: f64 = 86_400.0;
@@ -122,19 +152,45 @@ impl Sheet {
         self.0.register(name, about, family);
     }
 
-    fn text(&self) -> Result<String, std::fmt::Error> {
+    fn text(&self, form: Form) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0)?;
         // The encoder's word for what is infinite is not that of the text form.
-        Ok(text.replace(" inf\n", " +Inf\n"))
+        let text = text.replace(" inf\n", " +Inf\n");
+        Ok(match form {
+            Form::Open => text,
+            Form::Text => older(&text),
+        })
     }
+}
+
+/// OpenMetrics as the older form: it describes what only goes up under the name that its figures have, and knows no end.
+fn older(text: &str) -> String {
+    let described = |line: &str| {
+        let (kind, rest) = line.strip_prefix("# ")?.split_once(' ')?;
+        let (name, about) = rest.split_once(' ')?;
+        matches!(kind, "HELP" | "TYPE")
+            .then(|| (kind.to_owned(), name.to_owned(), about.to_owned()))
+    };
+    let totals: BTreeSet<String> = text
+        .lines()
+        .filter_map(described)
+        .filter_map(|(kind, name, about)| (kind == "TYPE" && about == "counter").then_some(name))
+        .collect();
+    let lines = text.lines().filter(|line| *line != "# EOF").map(|line| match described(line) {
+        Some((kind, name, about)) if totals.contains(&name) => {
+            format!("# {kind} {name}_total {about}\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// All numbers now.
 ///
 /// # Errors
 /// `State` where the text cannot be written.
-pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
+pub fn of(appliance: &Appliance, form: Form) -> Result<String, ControlError> {
     let status = appliance.status();
     let mut sheet = Sheet(Registry::with_prefix("tidemark"));
     about_appliance(&mut sheet, &status, appliance);
@@ -147,7 +203,7 @@ pub fn of(appliance: &Appliance) -> Result<String, ControlError> {
     });
     about_marks(&mut sheet, &marks.collect());
     about_traffic(&mut sheet, appliance.traffic());
-    sheet.text().map_err(|error| ControlError::State {
+    sheet.text(form).map_err(|error| ControlError::State {
         what: "write the metrics".into(),
         why: error.to_string(),
     })
@@ -359,6 +415,8 @@ fn flag(is_so: bool) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -395,11 +453,35 @@ mod tests {
         sheet.each("mark_count", "Marks of a volume", [(labels, whole(3))]);
         sheet.one("start_timestamp_seconds", "When", seconds(1_500));
         sheet.one("pool_seconds_to_full", "Left", f64::INFINITY);
-        let text = sheet.text().unwrap();
+        let text = sheet.text(Form::Open).unwrap();
         assert!(text.contains("tidemark_pool_seconds_to_full +Inf\n"), "{text}");
         assert!(text.contains("# TYPE tidemark_mark_count gauge\n"), "{text}");
         assert!(text.contains("tidemark_mark_count{volume=\"mail\"} 3.0\n"), "{text}");
         assert!(text.contains("tidemark_start_timestamp_seconds 1.5\n"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn whoever_does_not_ask_for_the_newer_form_gets_the_older_one() {
+        let mut sheet = Sheet(Registry::with_prefix("tidemark"));
+        sheet.totals("volume_read_bytes", "Reads", vec![(vec![("volume", "mail".into())], 2048)]);
+        sheet.one("up", "Whether it answers", 1.0);
+        assert_eq!(
+            sheet.text(Form::Text).unwrap(),
+            "# HELP tidemark_volume_read_bytes_total Reads.\n# TYPE tidemark_volume_read_bytes_total counter\n\
+             tidemark_volume_read_bytes_total{volume=\"mail\"} 2048\n# HELP tidemark_up Whether it answers.\n\
+             # TYPE tidemark_up gauge\ntidemark_up 1.0\n"
+        );
+        let asks = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            Form::accepted(&headers)
+        };
+        assert_eq!(Form::accepted(&HeaderMap::new()), Form::Text);
+        assert_eq!(asks("text/plain;version=0.0.4"), Form::Text);
+        assert_eq!(
+            asks("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"),
+            Form::Open
+        );
     }
 }

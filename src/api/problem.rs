@@ -49,7 +49,24 @@ impl Problem {
 
     /// A request that cannot be understood.
     pub fn bad_request(status: StatusCode, detail: impl Into<String>) -> Self {
-        let failure = Failure { code: "invalid".into(), detail: detail.into(), way_out: None };
+        let way_out = match status {
+            StatusCode::METHOD_NOT_ALLOWED => "the header `Allow` names the methods that it takes",
+            StatusCode::REQUEST_TIMEOUT => "send the request again, at once",
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                "send less at once; no request that makes sense is longer"
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                "send JSON, and say so with the header `Content-Type: application/json`"
+            }
+            _ => {
+                "`GET /api/v1/openapi.json`, or `tidemark api openapi`, says what is to be sent here"
+            }
+        };
+        let failure = Failure {
+            code: "invalid".into(),
+            detail: detail.into(),
+            way_out: Some(way_out.into()),
+        };
         Self::new(status, "The request makes no sense", failure)
     }
 

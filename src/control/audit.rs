@@ -1,13 +1,23 @@
 //! The audit log: who did what, from where, and what came of it. Each entry holds a hash over itself and the one
 //! before it, so that one that was changed, taken out or put in is found; and the newest hash stands in a file beside
-//! the database, so that an end that was cut off is found too.
+//! the database, so that an end that was cut off or put on is found too. The file is written before an entry, with the
+//! hash that it will have, and again after it: a daemon that ends in between leaves a file that knows both.
+//!
+//! ```text
+//! DIR/audit.head   NUMBER HASH   the newest entry
+//!                  NUMBER HASH   while one is written: that one
+//! ```
+//!
+//! What does not fit the file when the next entry is written becomes an entry of its own, so that the log says for good
+//! that it is not what was written.
 //!
 //! Whoever may write both files can make a chain anew: copy the newest hash to another machine from time to time, as
 //! `audit verify` prints it.
 
-use std::fs;
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, fs};
 
 use base::clock::Clock;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -111,27 +121,20 @@ impl Audit {
 
     fn try_note(&self, deed: &Deed) -> Result<(), ControlError> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, _) = self.catalogue.read(newest)?;
-        if let Ok((kept, _)) = self.read_head()
-            && kept > last
-        {
-            // A copy took the place of the catalogue, or somebody cut the log off. The next entry would hide it.
-            self.append(&Deed {
-                who: "tidemarkd".into(),
-                operation: "audit".into(),
-                outcome: format!("entries {} to {kept} were lost", last + 1),
-                ..Deed::default()
-            })?;
+        let newest = self.catalogue.read(newest)?;
+        if let Some(what) = against_head(&self.read_head(), &newest) {
+            // The next entry would hide it.
+            self.append(&Deed { outcome: what, ..broken() })?;
         }
         self.append(deed)
     }
 
     fn append(&self, deed: &Deed) -> Result<(), ControlError> {
         let at_ms = self.clock.wall_ms();
-        let (number, hash) = self.catalogue.change(|change| {
-            let (last, before) = newest(change)?;
+        let written = self.catalogue.change(|change| {
+            let before = newest(change)?;
             let mut entry = AuditEntry {
-                number: last + 1,
+                number: before.number + 1,
                 at_ms,
                 who: cut(&deed.who),
                 role: cut(&deed.role),
@@ -142,8 +145,10 @@ impl Audit {
                 outcome: cut(&deed.outcome),
                 hash: String::new(),
             };
-            let hash = link(before, &entry);
+            let hash = link(before.hash, &entry);
             entry.hash = crate::access::hex(&hash);
+            let written = Newest { number: entry.number, hash };
+            self.write_head(&[&before, &written])?;
             change.execute(
                 &format!(
                     "INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
@@ -161,10 +166,9 @@ impl Audit {
                     hash
                 ],
             )?;
-            Ok((entry.number, entry.hash))
+            Ok(written)
         })?;
-        self.write_head(number, &hash)
-            .map_err(|error| ControlError::state(format!("write {}", self.head.display()), &error))
+        self.write_head(&[&written])
     }
 
     /// Entries before this number, newest first; the newest where no number is given. Blocks.
@@ -200,45 +204,43 @@ impl Audit {
             let mut all =
                 database.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
             let mut rows = all.query([])?;
-            let (mut before, mut count, mut finding) = (BEGIN, 0, None);
-            let mut hash_at_head = None;
+            let (mut newest, mut count, mut finding) = (Newest::none(), 0, None);
             while let Some(row) = rows.next()? {
-                let (entry, hash) = entry(row)?;
-                if finding.is_none() {
-                    finding = wrong_with(&entry, &hash, before, count + 1);
-                }
-                if kept.as_ref().is_ok_and(|(number, _)| *number == entry.number) {
-                    hash_at_head = Some(entry.hash.clone());
-                }
                 count += 1;
-                before = hash;
+                let found = match entry(row) {
+                    Ok((entry, hash)) => {
+                        let found = wrong_with(&entry, &hash, newest.hash, count);
+                        newest = Newest { number: entry.number, hash };
+                        found
+                    }
+                    Err(error) => Some(format!("entry {count} is not what was written: {error}")),
+                };
+                finding = finding.or(found);
             }
-            let finding = finding.or_else(|| against_head(&kept, count, hash_at_head));
+            let finding = finding.or_else(|| against_head(&kept, &newest));
             Ok(AuditVerdict {
                 is_whole: finding.is_none(),
                 entries: count,
-                head: crate::access::hex(&before),
+                head: crate::access::hex(&newest.hash),
                 finding,
             })
         })
     }
 
-    fn write_head(&self, number: u64, hash: &str) -> std::io::Result<()> {
-        files::replace(&self.head, format!("{number} {hash}\n").as_bytes())
+    fn write_head(&self, all: &[&Newest]) -> Result<(), ControlError> {
+        let text: String = all.iter().map(|one| format!("{one}\n")).collect();
+        files::replace(&self.head, text.as_bytes())
+            .map_err(|error| ControlError::state(format!("write {}", self.head.display()), &error))
     }
 
-    /// Number and hash of the newest entry, by the file; why not, where it does not say.
-    fn read_head(&self) -> Result<(u64, String), String> {
-        let text = match fs::read_to_string(&self.head) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::from("0 -"),
-            Err(error) => return Err(error.to_string()),
-        };
-        let parts =
-            text.trim().split_once(' ').map(|(number, hash)| (number.parse(), hash.to_owned()));
-        match parts {
-            Some((Ok(number), hash)) => Ok((number, hash)),
-            _ => Err("it is not as it was written".into()),
+    /// What the file says that the newest entry is, or would be; why not, where it does not say.
+    fn read_head(&self) -> Result<Vec<String>, String> {
+        match fs::read_to_string(&self.head) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(vec![Newest::none().to_string()])
+            }
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -249,34 +251,71 @@ fn wrong_with(entry: &AuditEntry, hash: &[u8; 32], before: [u8; 32], place: u64)
     if number != place {
         return Some(format!("entry {place} is missing: the next one has number {number}"));
     }
-    (link(before, entry) != *hash)
-        .then(|| format!("entry {number} is not what was written, or the one before it is not"))
+    if link(before, entry) != *hash {
+        return Some(format!(
+            "entry {number} is not what was written, or the one before it is not"
+        ));
+    }
+    let is_broken = entry.operation == broken().operation && entry.who == broken().who;
+    is_broken.then(|| format!("entry {number} tells what was found before it: {}", entry.outcome))
 }
 
-/// What the file beside the database says against it. The file may be one behind: it is written after the entry.
-fn against_head(
-    kept: &Result<(u64, String), String>,
-    count: u64,
-    found: Option<String>,
-) -> Option<String> {
-    match kept {
-        Err(why) => Some(format!("audit.head cannot be read: {why}")),
-        Ok((0, _)) if count <= 1 => None,
-        Ok((number, _)) if *number > count => {
-            Some(format!("entries {} to {number} are missing at the end", count + 1))
+/// What the file beside the database says against its newest entry.
+fn against_head(kept: &Result<Vec<String>, String>, newest: &Newest) -> Option<String> {
+    let kept = match kept {
+        Ok(kept) => kept,
+        Err(why) => return Some(format!("audit.head cannot be read: {why}")),
+    };
+    if kept.contains(&newest.to_string()) {
+        return None;
+    }
+    let last = kept.last().and_then(|line| line.split_once(' '));
+    let Some(Ok(last)) = last.map(|(number, _)| number.parse::<u64>()) else {
+        return Some("audit.head is not as it was written".into());
+    };
+    let number = newest.number;
+    Some(match number.cmp(&last) {
+        Ordering::Less => format!("entries {} to {last} are missing at the end", number + 1),
+        Ordering::Equal => {
+            format!("entry {number} is not the one of which audit.head has the hash")
         }
-        Ok((number, _)) if *number + 1 < count => Some(format!(
-            "entries after {number} were not written by tidemarkd: audit.head does not know them"
-        )),
-        Ok((number, hash)) => (found.as_ref() != Some(hash) && *number > 0)
-            .then(|| format!("entry {number} is not the one of which audit.head has the hash")),
+        Ordering::Greater => format!(
+            "entries after {last} were not written by tidemarkd: audit.head does not know them"
+        ),
+    })
+}
+
+/// An entry of the log about itself, but for what was found.
+fn broken() -> Deed {
+    Deed { who: "tidemarkd".into(), operation: "audit".into(), ..Deed::default() }
+}
+
+/// The newest entry, as the file beside the database has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Newest {
+    number: u64,
+    hash: [u8; 32],
+}
+
+impl Newest {
+    /// Of a log without entries.
+    const fn none() -> Self {
+        Self { number: 0, hash: BEGIN }
     }
 }
 
-fn newest(database: &Connection) -> Result<(u64, [u8; 32]), ControlError> {
+impl fmt::Display for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number, crate::access::hex(&self.hash))
+    }
+}
+
+fn newest(database: &Connection) -> Result<Newest, ControlError> {
     let sql = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
-    let found = database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(found.unwrap_or((0, BEGIN)))
+    let found = database
+        .query_row(sql, [], |row| Ok(Newest { number: row.get(0)?, hash: row.get(1)? }))
+        .optional()?;
+    Ok(found.unwrap_or(Newest::none()))
 }
 
 /// The hash of an entry: over the hash before it and its fields as a JSON array.
@@ -419,14 +458,71 @@ mod tests {
         assert!(other.finding().contains("audit.head"));
     }
 
+    /// Puts an entry in the place of that of its number, or at the end, with the hash that fits.
+    fn forge(place: &Place, number: u64) {
+        let before = place.audit.entries(Some(number), 1).unwrap();
+        let hash = before.first().map_or(BEGIN, |entry| {
+            let pairs = entry.hash.as_bytes().chunks(2);
+            let bytes = pairs
+                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+            bytes.collect::<Vec<_>>().try_into().unwrap()
+        });
+        let mut forged = before.first().unwrap().clone();
+        (forged.number, forged.who) = (number, "nobody".into());
+        let hash = crate::access::hex(&link(hash, &forged));
+        let AuditEntry { at_ms, role, origin, operation, object, detail, outcome, .. } = forged;
+        place.tamper(&format!(
+            "INSERT OR REPLACE INTO audit VALUES ({number}, {at_ms}, 'nobody', '{role}', '{origin}',
+             '{operation}', '{object}', '{detail}', '{outcome}', x'{hash}')"
+        ));
+    }
+
     #[test]
-    fn a_log_that_was_cut_off_says_so_for_good() {
+    fn what_was_found_is_not_hidden_by_what_is_written_later() {
+        let cut_off = |place: &Place| place.tamper("DELETE FROM audit WHERE number >= 5");
+        let without_head =
+            |place: &Place| fs::remove_file(place.dir.path().join("audit.head")).unwrap();
+        let trials: [(&dyn Fn(&Place), &str); 4] = [
+            (&cut_off, "entries 5 to 7 are missing at the end"),
+            (&|place| forge(place, 7), "entry 7 is not the one"),
+            (&|place| forge(place, 8), "entries after 7 were not written by tidemarkd"),
+            (&without_head, "entries after 0 were not written by tidemarkd"),
+        ];
+        for (tamper, finding) in trials {
+            let place = Place::with_entries(7);
+            tamper(&place);
+            assert!(place.finding().contains(finding), "{finding}: {}", place.finding());
+            for _ in 0..2 {
+                place.audit.note(Deed { who: "ben".into(), ..Deed::default() });
+                assert!(place.finding().contains(finding), "{finding}: {}", place.finding());
+            }
+            let entries = place.audit.entries(None, 3).unwrap();
+            assert_eq!((entries[0].who.as_str(), entries[2].who.as_str()), ("ben", "tidemarkd"));
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_ended_while_it_wrote_leaves_a_log_that_is_whole() {
         let place = Place::with_entries(7);
-        place.tamper("DELETE FROM audit WHERE number >= 5");
-        place.audit.note(Deed { who: "ben".into(), ..Deed::default() });
-        let entries = place.audit.entries(None, 2).unwrap();
-        assert_eq!((entries[0].who.as_str(), entries[0].number), ("ben", 6));
-        assert_eq!(entries[1].outcome, "entries 5 to 7 were lost");
+        let head = place.dir.path().join("audit.head");
+        let before = fs::read_to_string(&head).unwrap();
+        place.audit.note(Deed::default());
+        let both = before + &fs::read_to_string(&head).unwrap();
+        fs::write(&head, &both).unwrap();
+        assert!(place.audit.verify().unwrap().is_whole, "it ended after the entry");
+        place.tamper("DELETE FROM audit WHERE number = 8");
+        assert!(place.audit.verify().unwrap().is_whole, "it ended before the entry");
+        place.audit.note(Deed::default());
+        let verdict = place.audit.verify().unwrap();
+        assert_eq!((verdict.is_whole, verdict.entries), (true, 8), "{verdict:?}");
+        assert_eq!(fs::read_to_string(&head).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_a_finding() {
+        let place = Place::with_entries(7);
+        place.tamper("UPDATE audit SET hash = zeroblob(31) WHERE number = 3");
+        assert!(place.finding().contains("entry 3 is not what was written"), "{}", place.finding());
     }
 
     #[test]

@@ -113,6 +113,14 @@ pub enum ControlError {
         /// What the operating system says.
         why: String,
     },
+    /// There is no room where the state directory lies.
+    #[error("{what}: {why}")]
+    NoRoom {
+        /// Verb and object.
+        what: String,
+        /// What the operating system says.
+        why: String,
+    },
     /// The catalogue cannot be used: locked, full, damaged.
     #[error("the catalogue cannot be used: {why}")]
     Catalogue {
@@ -168,7 +176,13 @@ impl From<rusqlite::Error> for ControlError {
 impl ControlError {
     /// From an error of the operating system about the state directory.
     pub fn state(what: impl Into<String>, error: &std::io::Error) -> Self {
-        Self::State { what: what.into(), why: error.to_string() }
+        let (what, why) = (what.into(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::NoRoom { what, why }
+            }
+            _ => Self::State { what, why },
+        }
     }
 
     /// What kind of failure it is.
@@ -186,6 +200,7 @@ impl ControlError {
             | Self::Unknown { .. }
             | Self::NotAttached(_) => ErrorKind::NotFound,
             Self::Book { .. } => ErrorKind::Damaged,
+            Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Invalid { .. } | Self::Config { .. } | Self::NotKnown { .. } => {
                 ErrorKind::Invalid
             }
@@ -238,6 +253,9 @@ impl ControlError {
             Self::Listen { option, .. } => {
                 Some(format!("choose another address with {option}, such as {option} 127.0.0.1:0"))
             }
+            Self::NoRoom { .. } => {
+                Some("make room where the state directory lies, and try again".into())
+            }
             Self::State { .. } => Some("`doctor` checks what the daemon needs".into()),
             Self::Catalogue { .. } => Some(
                 "volumes go on without it; `status` tells what is wrong, and the socket in the state \
@@ -267,6 +285,15 @@ mod tests {
         let error = ControlError::from(StoreError::Closed);
         assert_eq!(error.detail(), "the pool is closed");
         assert_eq!(error.way_out(), None);
+    }
+
+    #[test]
+    fn a_full_state_directory_is_a_want_of_space() {
+        let of = |kind: std::io::ErrorKind| ControlError::state("write x", &kind.into());
+        let full = of(std::io::ErrorKind::StorageFull);
+        assert_eq!(full.kind(), ErrorKind::NoSpace);
+        assert!(full.to_string().starts_with("write x: ") && full.way_out().is_some());
+        assert_eq!(of(std::io::ErrorKind::PermissionDenied).kind(), ErrorKind::Failed);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Who may come in over HTTPS, what they may do there, and what is written down of it.
 
+use std::time::Duration;
+
 use control::Role;
 use control::audit::{AuditEntry, AuditVerdict};
 use serde_json::json;
@@ -102,6 +104,56 @@ async fn a_cookie_alone_changes_nothing_and_one_that_has_ended_is_worth_nothing(
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
     let replayed = console.ask("GET", "/api/v1/volumes", &[&cookie], "").await;
     assert_eq!(replayed.status, 401, "{replayed:?}");
+    close(office, console).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_events_hears_no_more_once_they_are_out() {
+    let (office, console) = staffed().await;
+    let [cookie, csrf] = console.log_in("operator").await;
+    let events = office.appliance.events();
+    let follow = console.ask("GET", "/api/v1/events", &[&cookie], "");
+    let log_out = async {
+        while events.listeners() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let out = console.ask("DELETE", "/api/v1/session", &[&cookie, &csrf], "").await;
+        assert_eq!(out.status, 200, "{out:?}");
+        let [cookie, csrf] = console.log_in("admin").await;
+        let made = console.ask("POST", "/api/v1/volumes", &[&cookie, &csrf], VOLUME).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    };
+    let both = async { tokio::join!(follow, log_out) };
+    let (heard, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(heard.status, 200, "{heard:?}");
+    assert_eq!(events.listeners(), 0);
+    close(office, console).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_says_what_to_do() {
+    let (office, console) = staffed().await;
+    let [cookie, csrf] = console.log_in("admin").await;
+    let headers = [cookie.as_str(), csrf.as_str()];
+    let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(70_000));
+    for (method, path, body, status) in [
+        ("PUT", "/volumes", "", 405),
+        ("POST", "/volumes", "{", 400),
+        ("POST", "/volumes", r#"{"name":"a","size":"1G"}"#, 422),
+        ("POST", "/volumes", long.as_str(), 413),
+        ("GET", "/volumes/a%2Fb", "", 400),
+        ("GET", "/volumes?limit=all", "", 400),
+        ("GET", "/jobs/first", "", 400),
+        ("GET", "/nothing", "", 404),
+    ] {
+        let answer = console.ask(method, &format!("/api/v1{path}"), &headers, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let [detail, way_out] =
+            ["detail", "way_out"].map(|field| answer.body[field].as_str().unwrap_or_default());
+        assert!(!detail.is_empty() && !way_out.is_empty(), "{method} {path}: {answer:?}");
+        assert!(!detail.contains("u64") && !detail.contains("deserialize"), "{detail}");
+    }
     close(office, console).await;
 }
 

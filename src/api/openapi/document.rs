@@ -153,8 +153,8 @@ fn operation(told: &Told, generators: &mut Generators) -> Value {
 
 /// The statuses of problems that it may answer with.
 fn refusals(told: &Told) -> BTreeSet<u16> {
-    // Not known, not allowed, too long, and what went wrong here, with the catalogue above all.
-    let mut all = BTreeSet::from([401, 403, 413, 500, 503]);
+    // Not known, not allowed, too slow, too long, and what went wrong here, with the catalogue above all.
+    let mut all = BTreeSet::from([401, 403, 408, 413, 500, 503]);
     if told.path.contains('{') {
         all.extend([400, 404]);
     }

@@ -11,6 +11,7 @@ mod throttle;
 mod tokens;
 mod users;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::clock::Clock;
@@ -29,6 +30,8 @@ use crate::error::ControlError;
 use crate::role::Role;
 use throttle::Throttle;
 
+/// How often it is written down that a session or a token is used, in milliseconds.
+const NOTED_EACH_MS: u64 = 60_000;
 /// The name of whoever comes through the socket. No user may have it.
 pub const LOCAL: &str = "local";
 
@@ -87,13 +90,24 @@ pub struct Access {
     throttle: Throttle,
     /// Lets the first user be made by whoever reads it at the daemon's terminal.
     setup: Mutex<Option<String>>,
+    /// When a use could not be written down last, milliseconds since 1970; 0 where it could.
+    not_noted_ms: AtomicU64,
+    /// How often somebody was put out.
+    put_out: AtomicU64,
 }
 
 impl Access {
     /// Who may come in by this catalogue.
     pub fn new(catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
         let throttle = Throttle::new(Arc::clone(&clock));
-        Self { catalogue, clock, throttle, setup: Mutex::default() }
+        Self {
+            catalogue,
+            clock,
+            throttle,
+            setup: Mutex::default(),
+            not_noted_ms: AtomicU64::new(0),
+            put_out: AtomicU64::new(0),
+        }
     }
 
     /// Whether nobody has a name here yet.
@@ -132,6 +146,14 @@ impl Access {
                     .into(),
             });
         }
+        if !self.is_fresh()? {
+            // Whoever still has the link must not make another admin with it.
+            *setup = None;
+            return Err(ControlError::Conflict {
+                why: "there is somebody already, so this is not the first start".into(),
+                way_out: "log in; an admin makes more users with `user add`".into(),
+            });
+        }
         let made = self.add_user(NewUser { role: Role::Admin, ..new })?;
         *setup = None;
         Ok(made)
@@ -143,6 +165,35 @@ impl Access {
 
     fn now(&self) -> u64 {
         self.clock.wall_ms()
+    }
+
+    /// Writes down that a session or token is used, where that can be done. Where it cannot, whoever is in stays in:
+    /// they may be the one who asks what is wrong with the catalogue; and it is not tried again at each request,
+    /// since trying waits for whoever has it locked.
+    fn note_use(
+        &self,
+        now: u64,
+        noting: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(), ControlError>,
+    ) {
+        let failed = self.not_noted_ms.load(Ordering::Relaxed);
+        if failed > 0 && now.abs_diff(failed) < NOTED_EACH_MS {
+            return;
+        }
+        // Whoever comes while this one waits does not wait as well.
+        self.not_noted_ms.store(now.max(1), Ordering::Relaxed);
+        match self.catalogue.change(noting) {
+            Ok(()) => self.not_noted_ms.store(0, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "write down who is in"),
+        }
+    }
+
+    /// How often somebody was put out: whoever lets in for longer than one request asks again when it is another.
+    pub fn put_out_count(&self) -> u64 {
+        self.put_out.load(Ordering::SeqCst)
+    }
+
+    fn note_put_out(&self) {
+        self.put_out.fetch_add(1, Ordering::SeqCst);
     }
 }
 

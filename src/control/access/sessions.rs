@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Access, Caller, Password, hash, users};
+use super::throttle::Try;
+use super::{Access, Caller, NOTED_EACH_MS, Password, hash, users};
 use crate::error::ControlError;
 use crate::role::Role;
 
@@ -10,8 +11,6 @@ use crate::role::Role;
 const IDLE_MAX_MS: u64 = 12 * 60 * 60_000;
 /// A session ends when it is so old, in seconds.
 pub const SESSION_MAX_S: u64 = 7 * 24 * 60 * 60;
-/// How often it is written down that a session is used, in milliseconds.
-const NOTED_EACH_MS: u64 = 60_000;
 /// Sessions of a user: the oldest goes where there is one more.
 const SESSIONS_OF_USER_MAX: u32 = 32;
 
@@ -51,13 +50,17 @@ impl Access {
         origin: &str,
     ) -> Result<Session, ControlError> {
         let kept = self.catalogue.read(|database| {
-            let sql = "SELECT password, is_locked FROM user WHERE name = ?1";
-            let found = database.query_row(sql, [user], |row| Ok((row.get(0)?, row.get(1)?)));
+            let sql = "SELECT password, is_locked,
+                       EXISTS (SELECT 1 FROM session WHERE user = name AND origin = ?2)
+                       FROM user WHERE name = ?1";
+            let found = database
+                .query_row(sql, [user, origin], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             Ok(found.optional()?)
         })?;
-        let (kept, is_locked): (Option<String>, bool) =
-            kept.map_or((None, false), |(kept, is_locked)| (Some(kept), is_locked));
-        let is_right = self.throttle.attempt(user, origin, || password.is(kept.as_deref()))?;
+        let (kept, is_locked, has_session): (Option<String>, bool, bool) = kept
+            .map_or((None, false, false), |(kept, is_locked, has)| (Some(kept), is_locked, has));
+        let one = Try { user, address: origin, is_known: has_session };
+        let is_right = self.throttle.attempt(&one, || password.is(kept.as_deref()))?;
         if !is_right || is_locked {
             return Err(ControlError::NotKnown {
                 why: "user and password do not fit, or the user is locked".into(),
@@ -95,7 +98,32 @@ impl Access {
     /// # Errors
     /// `NotKnown` where there is no such session or it has ended, or `Catalogue`.
     pub fn of_session(&self, id: &SessionId) -> Result<Caller, ControlError> {
-        let (digest, now) = (hash::digest(&id.0), self.now());
+        let now = self.now();
+        let (caller, used_ms) = self.session(id, now)?;
+        if now.abs_diff(used_ms) > NOTED_EACH_MS {
+            self.note_use(now, |change| {
+                change.execute(
+                    "UPDATE session SET used_ms = ?2 WHERE digest = ?1",
+                    params![hash::digest(&id.0), now],
+                )?;
+                Ok(())
+            });
+        }
+        Ok(caller)
+    }
+
+    /// Who comes with this cookie, which does not count as a use of it: for whoever was let in for longer than one
+    /// request.
+    ///
+    /// # Errors
+    /// As [`Access::of_session`].
+    pub fn still_of_session(&self, id: &SessionId) -> Result<Caller, ControlError> {
+        self.session(id, self.now()).map(|(caller, _)| caller)
+    }
+
+    /// Whose session this is, and when its use was noted last.
+    fn session(&self, id: &SessionId, now: u64) -> Result<(Caller, u64), ControlError> {
+        let digest = hash::digest(&id.0);
         let found = self.catalogue.read(|database| {
             let sql = "SELECT user, csrf, made_ms, used_ms FROM session WHERE digest = ?1";
             let found = database.prepare_cached(sql)?.query_row([digest], |row| {
@@ -107,19 +135,13 @@ impl Access {
         })?;
         let (name, role, csrf, made_ms, used_ms) = found.ok_or_else(not_in)?;
         if has_ended(made_ms, used_ms, now) {
-            self.log_out(id)?;
+            // One that stays in the catalogue would be good again were the clock moved once more.
+            if let Err(error) = self.log_out(id) {
+                tracing::debug!(%error, "forget a session that has ended");
+            }
             return Err(not_in());
         }
-        if now.abs_diff(used_ms) > NOTED_EACH_MS {
-            self.catalogue.change(|change| {
-                change.execute(
-                    "UPDATE session SET used_ms = ?2 WHERE digest = ?1",
-                    params![digest, now],
-                )?;
-                Ok(())
-            })?;
-        }
-        Ok(caller(name, role, csrf, made_ms, now))
+        Ok((caller(name, role, csrf, made_ms, now), used_ms))
     }
 
     /// Ends a session; no effect on one that has ended.
@@ -130,7 +152,9 @@ impl Access {
         self.catalogue.change(|change| {
             change.execute("DELETE FROM session WHERE digest = ?1", [hash::digest(&id.0)])?;
             Ok(())
-        })
+        })?;
+        self.note_put_out();
+        Ok(())
     }
 }
 

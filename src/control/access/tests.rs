@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 struct Place {
-    _dir: TempDir,
+    dir: TempDir,
     clock: Arc<ManualClock>,
     access: Access,
 }
@@ -21,7 +21,7 @@ fn place() -> Place {
     clock.advance(Duration::from_hours(1_000_000));
     let catalogue = Arc::new(Catalogue::open(dir.path(), &dir.path().join("pool")));
     let access = Access::new(catalogue, Arc::clone(&clock) as Arc<dyn Clock>);
-    Place { _dir: dir, clock, access }
+    Place { dir, clock, access }
 }
 
 fn password(text: &str) -> Password {
@@ -63,6 +63,47 @@ fn the_first_admin_is_made_with_the_code_and_it_is_good_once() {
     assert_eq!(made.role, Role::Admin);
     assert!(access.set_up(&right, new("eve", Role::Admin)).is_err());
     assert_eq!(access.setup_code().unwrap(), None);
+}
+
+#[test]
+fn the_code_makes_no_second_admin_where_the_first_was_made_another_way() {
+    let Place { access, .. } = place();
+    let code_shown = access.setup_code().unwrap().unwrap();
+    access.add_user(new("root", Role::Admin)).unwrap();
+    let refused = access.set_up(&code_shown, new("eve", Role::Admin)).unwrap_err();
+    assert_eq!(code(&refused), "conflict");
+    assert_eq!(access.users().unwrap().len(), 1);
+}
+
+#[test]
+fn whoever_is_in_stays_in_while_the_catalogue_takes_no_changes() {
+    let (Place { dir, clock, access }, session) = with_anna(Role::Operator);
+    let new = NewToken { label: "report".into(), role: Role::Viewer, days: 1 };
+    let token = access.make_token(&session.caller, &new).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("catalogue.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    clock.advance(Duration::from_mins(5));
+    for _ in 0..5 {
+        assert_eq!(access.of_session(&session.id).unwrap().who, "anna");
+        assert_eq!(access.of_token(&token.token).unwrap().who, "anna");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    clock.advance(Duration::from_mins(2));
+    access.of_token(&token.token).unwrap();
+    assert!(access.tokens().unwrap()[0].used_ms.is_some());
+}
+
+#[test]
+fn whoever_is_let_in_for_longer_hears_that_somebody_was_put_out() {
+    let (Place { clock, access, .. }, session) = with_anna(Role::Operator);
+    let used = |access: &Access| access.still_of_session(&session.id).map(|caller| caller.who);
+    let before = access.put_out_count();
+    clock.advance(Duration::from_hours(11));
+    assert_eq!(used(&access).unwrap(), "anna");
+    clock.advance(Duration::from_hours(2));
+    assert!(used(&access).is_err(), "to look is no use");
+    access.log_out(&session.id).unwrap();
+    assert_ne!(access.put_out_count(), before);
 }
 
 #[test]

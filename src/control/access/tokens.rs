@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::users::{self, parsed};
-use super::{Access, Caller, LOCAL, hash};
+use super::{Access, Caller, LOCAL, NOTED_EACH_MS, hash};
 use crate::error::ControlError;
 use crate::role::Role;
 
@@ -17,8 +17,6 @@ const DAYS_MAX: u32 = 3660;
 const TOKENS_MAX: usize = 1000;
 /// Characters of a label.
 const LABEL_LEN_MAX: usize = 64;
-/// How often it is written down that a token is used, in milliseconds.
-const NOTED_EACH_MS: u64 = 60_000;
 
 /// `POST /tokens`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -142,7 +140,9 @@ impl Access {
                 }),
                 _ => Ok(()),
             }
-        })
+        })?;
+        self.note_put_out();
+        Ok(())
     }
 
     /// Who comes with this token.
@@ -150,11 +150,35 @@ impl Access {
     /// # Errors
     /// `NotKnown` where there is none, it has expired, or its maker is gone or locked; or `Catalogue`.
     pub fn of_token(&self, secret: &str) -> Result<Caller, ControlError> {
+        let now = self.now();
+        let (caller, about) = self.token(secret, now)?;
+        if about.used_ms.is_none_or(|used| now.abs_diff(used) > NOTED_EACH_MS) {
+            self.note_use(now, |change| {
+                change.execute(
+                    "UPDATE token SET used_ms = ?2 WHERE id = ?1",
+                    params![about.id, now],
+                )?;
+                Ok(())
+            });
+        }
+        Ok(caller)
+    }
+
+    /// Who comes with this token, which does not count as a use of it: for whoever was let in for longer than one
+    /// request.
+    ///
+    /// # Errors
+    /// As [`Access::of_token`].
+    pub fn still_of_token(&self, secret: &str) -> Result<Caller, ControlError> {
+        self.token(secret, self.now()).map(|(caller, _)| caller)
+    }
+
+    /// Whose token this is, and what is kept of it.
+    fn token(&self, secret: &str, now: u64) -> Result<(Caller, TokenStatus), ControlError> {
         let refused = |why: &str| ControlError::NotKnown {
             why: why.into(),
             way_out: "make another: `token create`".into(),
         };
-        let now = self.now();
         let (about, maker) = self.catalogue.read(|database| {
             let sql = format!("SELECT {COLUMNS} FROM token WHERE digest = ?1");
             let found = database.prepare_cached(&sql)?.query_row([hash::digest(secret)], token);
@@ -171,22 +195,14 @@ impl Access {
         if now >= about.expires_ms || now + NOTED_EACH_MS < about.made_ms {
             return Err(refused("this token has expired"));
         }
-        if about.used_ms.is_none_or(|used| now.abs_diff(used) > NOTED_EACH_MS) {
-            self.catalogue.change(|change| {
-                change.execute(
-                    "UPDATE token SET used_ms = ?2 WHERE id = ?1",
-                    params![about.id, now],
-                )?;
-                Ok(())
-            })?;
-        }
-        Ok(Caller {
-            who: about.user,
+        let caller = Caller {
+            who: about.user.clone(),
             role: about.role.min(maker),
-            token: Some(about.label),
+            token: Some(about.label.clone()),
             csrf: None,
             expires_ms: Some(about.expires_ms),
-        })
+        };
+        Ok((caller, about))
     }
 }
 

@@ -116,7 +116,7 @@ impl Access {
     ) -> Result<UserStatus, ControlError> {
         let kept = change.password.as_ref().map(Password::keep).transpose()?;
         let now = self.now();
-        self.catalogue.change(|database| {
+        let changed = self.catalogue.change(|database| {
             let name = name.as_str();
             known(database, name)?;
             if let Some(role) = change.role {
@@ -142,7 +142,9 @@ impl Access {
             }
             an_admin_is_left(database)?;
             known(database, name)
-        })
+        })?;
+        self.note_put_out();
+        Ok(changed)
     }
 
     /// Removes a user with their sessions and tokens.
@@ -155,7 +157,9 @@ impl Access {
             change.execute("DELETE FROM token WHERE user = ?1", [name.as_str()])?;
             change.execute("DELETE FROM user WHERE name = ?1", [name.as_str()])?;
             an_admin_is_left(change)
-        })
+        })?;
+        self.note_put_out();
+        Ok(())
     }
 }
 
