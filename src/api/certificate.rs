@@ -119,10 +119,9 @@ fn own(dir: &Path) -> Result<(PathBuf, PathBuf), ControlError> {
 
 /// The name of this host, where it can stand in a certificate.
 fn host_name() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
+    let name = control::config::host_name()?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    (!name.is_empty() && name.len() < 64 && name.chars().all(fits) && name != "localhost")
-        .then_some(name)
+    (name.len() < 64 && name.chars().all(fits) && name != "localhost").then_some(name)
 }
 
 fn read_chain(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {

@@ -204,6 +204,7 @@ pub const OPERATIONS: &[Operation] = {
         operation("GET", "/tokens", Admin, "tidemark token ls", "users"),
         operation("POST", "/tokens", Admin, "tidemark token create", "users"),
         operation("DELETE", "/tokens/{id}", Admin, "tidemark token rm", "users"),
+        operation("GET", "/traffic", Viewer, "tidemark traffic", "now"),
         operation("GET", "/users", Admin, "tidemark user ls", "users"),
         operation("POST", "/users", Admin, "tidemark user add", "users"),
         operation("PATCH", "/users/{name}", Admin, "tidemark user set", "users"),
@@ -245,6 +246,7 @@ pub const OPERATIONS: &[Operation] = {
         operation("POST", "/volumes/{name}/release", Operator, "tidemark volume release", "volume"),
         operation("POST", "/volumes/{name}/rollback", Operator, "tidemark rollback", "volume"),
         operation("POST", "/volumes/{name}/scrub", Operator, "tidemark scrub", "volume"),
+        operation("GET", "/volumes/{name}/traffic", Viewer, "tidemark traffic", "volume"),
         operation("POST", "/volumes/{name}/undo", Operator, "tidemark undo", "volume"),
     ]
 };

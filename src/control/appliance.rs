@@ -64,7 +64,7 @@ pub struct Appliance {
     uses: Uses,
     exports: Arc<PoolExports>,
     iscsi: Arc<Iscsi>,
-    /// Looks whether mapped disks are there.
+    /// Looks whether mapped disks are there, and measures what clients do.
     watch: JoinHandle<()>,
     doors: Doors,
     attachments: Attachments,
@@ -164,8 +164,8 @@ impl Appliance {
                 return Err(error);
             }
         };
-        let alerts =
-            Alerts::open(state.path(), Arc::clone(&catalogue), Arc::clone(&clock), events.clone());
+        let (by, name) = (Arc::clone(&catalogue), config.appliance_name());
+        let alerts = Alerts::open(state.path(), name, by, Arc::clone(&clock), events.clone());
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
             answers: Arc::new(Answers::new(&catalogue, &vault, &clock)),
@@ -173,7 +173,6 @@ impl Appliance {
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
             catalogue,
             vault,
-            traffic,
             api: Mutex::default(),
             api_trouble: Mutex::default(),
             lock,
@@ -184,8 +183,9 @@ impl Appliance {
             background: Mutex::new(Some(background)),
             uses,
             exports,
-            watch: tokio::spawn(watch_disks(Arc::clone(&iscsi))),
+            watch: tokio::spawn(watch(Arc::clone(&iscsi), Arc::clone(&traffic))),
             iscsi,
+            traffic,
             doors,
             attachments,
             jobs: Jobs::new(Arc::clone(&clock), events.clone(), past),
@@ -286,6 +286,7 @@ impl Appliance {
         let mut troubles = self.own_troubles(&pool, &volumes, &views);
         troubles.extend(self.alerts.findings(&pool).iter().map(|finding| finding.trouble()));
         ApplianceStatus {
+            name: self.config().appliance_name(),
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             started_ms: self.started_ms,
@@ -572,12 +573,15 @@ async fn keep_copies(catalogue: Arc<Catalogue>) {
     }
 }
 
-/// Tells logical units whether their disks are there, for as long as it runs.
-async fn watch_disks(iscsi: Arc<Iscsi>) {
-    loop {
-        tokio::time::sleep(DISK_WATCH_INTERVAL).await;
-        iscsi.refresh();
-    }
+/// Tells logical units whether their disks are there, and measures traffic, for as long as it runs.
+async fn watch(iscsi: Arc<Iscsi>, traffic: Arc<Traffic>) {
+    let disks = async {
+        loop {
+            tokio::time::sleep(DISK_WATCH_INTERVAL).await;
+            iscsi.refresh();
+        }
+    };
+    tokio::join!(traffic.measure(), disks);
 }
 
 async fn close_pool(pool: &Pool, background: JoinHandle<()>) -> Result<(), ControlError> {

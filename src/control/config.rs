@@ -2,6 +2,8 @@
 //! it. Everything has a default; an unknown key is an error, because it is a misspelt one.
 //!
 //! ```toml
+//! name = "store1"                   # what this appliance is called; the host's name without it
+//!
 //! [nbd]
 //! listen = ["127.0.0.1:10809", "unix:/run/tidemark/nbd.sock"]
 //! default_export = "mail"
@@ -32,6 +34,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use base::name::Name;
 use base::size::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{Compression, PoolOptions};
@@ -288,6 +291,8 @@ pub struct LogConfig {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What the appliance is called.
+    pub name: Option<Name>,
     /// The NBD door.
     pub nbd: NbdConfig,
     /// The iSCSI door.
@@ -303,6 +308,8 @@ pub struct Config {
 /// What the command line lays over the file; `None` leaves what the file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Overrides {
+    /// What the appliance is called.
+    pub name: Option<Name>,
     /// Where the NBD door listens.
     pub listen: Option<Vec<ListenAddress>>,
     /// Where the iSCSI door listens.
@@ -352,6 +359,7 @@ impl Config {
     }
 
     fn overlay(&mut self, overrides: Overrides) {
+        self.name = overrides.name.or(self.name.take());
         if let Some(listen) = overrides.listen {
             self.nbd.listen = listen;
         }
@@ -390,6 +398,12 @@ impl Config {
         }
     }
 
+    /// What the appliance is called by people: as they said, or as its host is.
+    pub fn appliance_name(&self) -> String {
+        let chosen = self.name.as_ref().map(Name::to_string);
+        chosen.or_else(host_name).unwrap_or_else(|| "tidemark".into())
+    }
+
     /// What the store wants to know.
     pub fn pool_options(&self) -> PoolOptions {
         let mut options = PoolOptions::default();
@@ -407,6 +421,9 @@ impl Config {
     /// What of `next` counts only after a restart, in words.
     pub fn needs_restart(&self, next: &Self) -> Vec<String> {
         let mut waits = Vec::new();
+        if self.name != next.name {
+            waits.push("name counts after the daemon is started again".into());
+        }
         if self.api.addresses() != next.api.addresses() {
             waits.push("api.listen counts after the daemon is started again".into());
         }
@@ -424,6 +441,13 @@ impl ListenAddress {
     fn takes_free_port(&self) -> bool {
         matches!(self, Self::Tcp(address) if address.ends_with(":0"))
     }
+}
+
+/// What the host of the daemon is called.
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn size_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
@@ -446,18 +470,20 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.nbd.listen[0].to_string(), "127.0.0.1:10809");
+        assert_eq!(Some(config.appliance_name()), host_name());
     }
 
     #[test]
     fn a_whole_file_is_understood() {
         let config = parse(
-            "[nbd]\nlisten = ['[::1]:0', 'unix:/run/x']\ntls = 'required'\ncertificate = 'a.pem'\nkey = '/k'\n\
+            "name = 'store1'\n[nbd]\nlisten = ['[::1]:0', 'unix:/run/x']\ntls = 'required'\ncertificate = 'a.pem'\nkey = '/k'\n\
              [pool]\njournal_size = '64M'\ncompression_level = 0\n[log]\nlevel = 'debug'",
         )
         .unwrap();
         assert_eq!(config.nbd.listen[1], ListenAddress::Unix("/run/x".into()));
         assert_eq!(config.nbd.certificate.as_deref(), Some(Path::new("/srv/t/a.pem")));
         assert_eq!(config.nbd.key.as_deref(), Some(Path::new("/k")));
+        assert_eq!(config.appliance_name(), "store1");
         let options = config.pool_options();
         assert_eq!(options.journal_len, ByteSize(64 << 20));
         assert_eq!(options.compression, Compression::Off);
@@ -494,6 +520,7 @@ mod tests {
             ("[pool]\njournal_size = '1Q'", "1Q"),
             ("[pool]\ncompression_level = 99", "99"),
             ("[wat]", "wat"),
+            ("name = 'two words'", "two words"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");

@@ -26,6 +26,9 @@ pub use targets::scsi::AccessState;
 /// The appliance as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ApplianceStatus {
+    /// What the appliance is called.
+    #[serde(default)]
+    pub name: String,
     /// The program's version.
     pub version: String,
     /// The daemon's process id.

@@ -33,7 +33,7 @@ pub enum Counted {
 }
 
 /// What one kind of operation has come to.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reading {
     /// Requests that were answered.
     pub count: u64,
@@ -60,6 +60,51 @@ impl Reading {
             }
         }
         Duration::ZERO
+    }
+
+    /// The latency that this share of the requests stayed within, as if those of a class were spread evenly over it;
+    /// nothing where there were none.
+    pub fn estimate(&self, per_mille: u64) -> Option<Duration> {
+        let whole: u64 = self.latency.iter().sum();
+        let wanted = whole as f64 * per_mille.min(1000) as f64 / 1000.0;
+        let mut before = 0;
+        for (class, &count) in self.latency.iter().enumerate() {
+            if count > 0 && (before + count) as f64 >= wanted {
+                let (from, to) =
+                    (if class == 0 { 0 } else { 1_u64 << (class - 1) }, 1_u64 << class);
+                let share = (wanted - before as f64) / count as f64;
+                return Some(Duration::from_secs_f64(
+                    (from as f64 + share * (to - from) as f64) / 1e6,
+                ));
+            }
+            before += count;
+        }
+        None
+    }
+
+    /// What has come to it since an earlier reading of the same counters.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(earlier.count),
+            failed: self.failed.saturating_sub(earlier.failed),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            total: self.total.saturating_sub(earlier.total),
+            latency: std::array::from_fn(|class| {
+                self.latency[class].saturating_sub(earlier.latency[class])
+            }),
+        }
+    }
+
+    /// Adds what other counters have come to.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.failed += other.failed;
+        self.bytes += other.bytes;
+        self.total += other.total;
+        for (mine, more) in self.latency.iter_mut().zip(other.latency) {
+            *mine += more;
+        }
     }
 }
 
@@ -117,6 +162,11 @@ impl Stats {
     pub fn read(&self, kind: Counted) -> Reading {
         self.kinds[kind as usize].read()
     }
+
+    /// Counts an answer to one kind of operation, as [`Counters::add`] does.
+    pub fn add(&self, kind: Counted, bytes: Option<u64>, took: Duration) {
+        self.kinds[kind as usize].add(bytes, took);
+    }
 }
 
 impl std::fmt::Debug for Stats {
@@ -167,7 +217,7 @@ impl Disk for StatsDisk {
         let batch = batch.into_iter().map(noted).collect();
         self.inner.submit(Relay::lead(batch, move |(kind, bytes), answer| {
             let took = clock.monotonic().saturating_sub(start);
-            stats.kinds[kind as usize].add(answer.is_ok().then_some(bytes), took);
+            stats.add(kind, answer.is_ok().then_some(bytes), took);
             answer
         }));
     }
@@ -197,6 +247,33 @@ mod tests {
             [0, 1, 2, 3, 4, 5, 1 << 60].map(|micros| class_of(Duration::from_micros(micros)));
         assert_eq!(classes, [0, 0, 1, 2, 2, 3, LATENCY_CLASSES - 1]);
         assert_eq!(class_of(Duration::from_nanos(1001)), 1);
+    }
+
+    #[test]
+    fn an_estimate_lies_within_its_class_and_moves_with_the_share() {
+        let counters = Counters::default();
+        assert_eq!(counters.read().estimate(500), None);
+        for _ in 0..100 {
+            counters.add(Some(512), Duration::from_micros(100));
+        }
+        let read = counters.read();
+        assert_eq!(read.estimate(500), Some(Duration::from_micros(96)));
+        assert_eq!(read.estimate(1000), Some(Duration::from_micros(128)));
+        counters.add(None, Duration::from_secs(1 << 40));
+        assert!(counters.read().estimate(1000).unwrap() > Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_came_since_and_what_is_added_make_the_whole() {
+        let counters = Counters::default();
+        counters.add(Some(512), Duration::from_micros(3));
+        let before = counters.read();
+        counters.add(Some(1024), Duration::from_micros(300));
+        counters.add(None, Duration::from_micros(3));
+        let mut sum = counters.read().since(&before);
+        assert_eq!((sum.count, sum.failed, sum.bytes), (2, 1, 1024));
+        sum.add(&before);
+        assert_eq!(sum, counters.read());
     }
 
     #[tokio::test]

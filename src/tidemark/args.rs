@@ -63,6 +63,11 @@ pub enum Command {
     /// Capacity: what is taken, when it will be full, and what grows by itself
     #[command(subcommand)]
     Capacity(capacity::CapacityCommand),
+    /// What clients did in the last seconds, and how long they waited
+    Traffic {
+        /// The volume; without one, all disks together
+        volume: Option<Name>,
+    },
     /// Make a volume what it was at a mark; what is there now gets a mark of its own first
     Rollback {
         /// The mark, as VOLUME@MARK

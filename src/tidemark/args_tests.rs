@@ -59,6 +59,8 @@ fn the_calls_that_others_rely_on_are_understood() {
         "chap ls --discovery",
         "portal set 2 non-optimized",
         "capacity show",
+        "traffic",
+        "traffic mail --json",
         "capacity history --days 7",
         "capacity history mail",
         "capacity set volume mail --grow-at 85% --by 10G --up-to 500G",

@@ -1,13 +1,16 @@
 //! The API: what it answers, and how it refuses.
 
 use api::model::{MarkChange, NewGroup, NewMark, NewView, NewVolume, Removed, VolumeChange};
+use control::config::host_name;
 use control::status::{
     ApplianceStatus, Grade, GroupStatus, JobState, JobStatus, MarkStatus, RollbackStarted,
     ScrubReport, ViewStatus, VolumeStatus,
 };
+use control::traffic::recent::TrafficStatus;
 use serde_json::json;
 
 use super::http::{Answer, ask, ask_as};
+use super::nbd::Session;
 use super::office::Office;
 
 /// Asks as bytes, without holding up the appliance in the same runtime.
@@ -54,6 +57,47 @@ async fn a_volume_lives_from_create_to_remove() {
     let gone: Removed = office.client.delete("/volumes/mail").await.unwrap();
     assert_eq!(gone.removed, "mail");
     assert_eq!(raw(&office, "GET", "/volumes/mail", "").await.status, 404);
+    office.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_did_and_how_long_they_waited_is_told_for_a_chart() {
+    let office = Office::start().await;
+    make(&office, "mail", "16M").await;
+    make(&office, "quiet", "16M").await;
+    let door = office.door();
+    let opened = tokio::task::spawn_blocking(move || Session::open(&door, "mail").unwrap());
+    let mut client = opened.await.unwrap().unwrap();
+    let told = loop {
+        let written = tokio::task::spawn_blocking(move || {
+            client.write(0, &[7; 4096]).unwrap().unwrap();
+            client
+        });
+        client = written.await.unwrap();
+        let told: TrafficStatus = office.client.get("/volumes/mail/traffic").await.unwrap();
+        if !told.points.is_empty() {
+            break told;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    let write = told.points[0].write;
+    assert!(write.count > 0 && write.bytes == write.count * 4096, "{told:?}");
+    assert!(write.p50_us.unwrap() <= write.p99_us.unwrap(), "{told:?}");
+    assert_eq!(told.points[0].read.p99_us, None);
+    let all: TrafficStatus = office.client.get("/traffic").await.unwrap();
+    assert_eq!(all.points[0], told.points[0]);
+    let quiet: TrafficStatus = office.client.get("/volumes/quiet/traffic").await.unwrap();
+    assert!(quiet.points.is_empty(), "{quiet:?}");
+    assert_eq!(raw(&office, "GET", "/volumes/nothing/traffic", "").await.status, 404);
+    tokio::task::spawn_blocking(move || client.close().unwrap()).await.unwrap();
+    office.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_appliance_is_called_as_its_host_unless_it_has_a_name() {
+    let office = Office::start().await;
+    let status: ApplianceStatus = office.client.get("/status").await.unwrap();
+    assert_eq!(Some(status.name), host_name());
     office.stop().await;
 }
 

@@ -2,7 +2,7 @@
 // Pages with something on them, wizards, charts that live, and what each role may.
 
 import assert from "node:assert/strict";
-import { answer, axe, begin, button, next, open, signIn } from "./browser.mjs";
+import { answer, axe, begin, best, button, next, open, signIn } from "./browser.mjs";
 
 const [address, password, state, executablePath, shots] = process.argv.slice(2);
 const PAGES = [
@@ -25,8 +25,10 @@ const PAGES = [
 ];
 /** Bytes over the wire until the console is there. */
 const FIRST_LOAD_MAX = 150_000;
-/** How long that may take: three times the goal of a second, since machines of tests are slow and busy. */
-const INTERACTIVE_MS_MAX = 3000;
+/** How long that may take at best. */
+const INTERACTIVE_MS_MAX = 1000;
+/** How many times slower than a good machine is one that still is judged. */
+const SLOWNESS_MAX = 3;
 const { claim, finish } = await begin(executablePath, { bypassCSP: true });
 
 const come = async (page, user) => {
@@ -35,16 +37,24 @@ const come = async (page, user) => {
 };
 
 await claim("the first load is small, and soon there", async (page) => {
-  await page.goto(address);
-  await page.getByLabel("User", { exact: true }).waitFor();
-  const { bytes, ms } = await page.evaluate(() => {
-    const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-    const bytes = entries.reduce((sum, entry) => sum + entry.transferSize, 0);
-    return { bytes, ms: performance.now() };
-  });
+  let bytes = 0;
+  const load = async () => {
+    const fresh = await page.context().browser().newContext({ ignoreHTTPSErrors: true });
+    const tab = await fresh.newPage();
+    await tab.goto(address);
+    await tab.getByLabel("User", { exact: true }).waitFor();
+    const seen = await tab.evaluate(() => {
+      const kinds = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
+      return { bytes: kinds.reduce((sum, entry) => sum + entry.transferSize, 0), ms: performance.now() };
+    });
+    await fresh.close();
+    bytes = Math.max(bytes, seen.bytes);
+    return seen.ms;
+  };
+  const ms = await best(INTERACTIVE_MS_MAX, load);
   console.log(`result: first load ${(bytes / 1000).toFixed(1)} kB, interactive after ${ms.toFixed(0)} ms`);
   assert.ok(bytes > 0 && bytes < FIRST_LOAD_MAX, `${bytes} bytes`);
-  assert.ok(ms < INTERACTIVE_MS_MAX, `${ms} ms`);
+  assert.ok(ms < SLOWNESS_MAX * INTERACTIVE_MS_MAX, `${ms} ms`);
 });
 
 for (const [width, colorScheme] of [
@@ -74,11 +84,20 @@ for (const [width, colorScheme] of [
 
 await claim("the charts live, for who may only look", async (page) => {
   await come(page, "victor");
-  const read = page.locator(".chart .read").first();
-  await page.waitForFunction(() => /[1-9]/.test(document.querySelector(".chart span.written")?.textContent ?? ""), null, {
-    timeout: 40_000,
-  });
-  assert.match((await read.textContent()) ?? "", /[1-9]/);
+  // What was before the page was opened is there, and it goes on.
+  const latency = page.getByRole("img", { name: /^Latency: .*read, 99 % within [\d.]+ (µs|ms|s), write, 99 % within [\d.]+ / });
+  await latency.waitFor({ timeout: 60_000 });
+  await page.getByRole("img", { name: /^Throughput: read [1-9].*\/s, written [1-9].*\/s/ }).waitFor();
+  const drawn = await latency.locator("path").last().getAttribute("d");
+  assert.ok(drawn.length > 20, "a line of one point");
+  await page.waitForFunction((was) => {
+    const all = document.querySelectorAll("section[aria-labelledby=latency] path");
+    return all.item(all.length - 1).getAttribute("d") !== was;
+  }, drawn);
+  await page.getByRole("list").getByText("next in").first().waitFor();
+  assert.match(await page.title(), /^Now · demo · Tidemark$/);
+  await open(page, address, "volumes/mail");
+  await page.getByRole("img", { name: /^Latency: / }).waitFor();
   await open(page, address, "protect/mail");
   const go = page.getByRole("button", { name: "Next" });
   assert.equal(await go.getAttribute("aria-disabled"), "true", "a viewer may make policies");

@@ -33,6 +33,12 @@ said() {
 }
 
 tidemark web volume create full --size 4G >/dev/null
+# A file system for a view to be mounted, where this machine can attach and make one.
+folder=
+if device=$(tidemark web attach full 2>/dev/null | sed -n 's/^full is \(\S*\)$/\1/p') && [ -n "$device" ]; then
+  ! mkfs.ext4 -q "$device" || folder=$scratch/mounted
+  tidemark web detach full >/dev/null
+fi
 for n in $(seq 1 256); do
   grade=crash
   [ $((n % 12)) != 0 ] || grade=filesystem
@@ -57,7 +63,7 @@ for _ in $(seq 1 100); do
 done
 [ -n "$address" ] || { cat "$scratch/proxy.log" >&2; exit 1; }
 failures=0
-node "$here/suite.mjs" "$address" "$chromium" "$scratch/old.img" "$(cat "$scratch/web.pid")" || failures=1
+node "$here/suite.mjs" "$address" "$chromium" "$scratch/old.img" "$(cat "$scratch/web.pid")" ${folder:+"$folder"} || failures=1
 
 # Over HTTPS, where people sign in.
 https_port=$(free_port)

@@ -9,7 +9,7 @@ import { axe, begin, signIn as signInAt } from "./browser.mjs";
 const [link, executablePath, ...restart] = process.argv.slice(2);
 const [address] = link.split("#");
 const PASSWORD = "correct horse battery";
-const PAGES = ["", "volumes", "volumes/mail", "views", "targets", "policies", "jobs", "audit", "users", "settings"];
+const PAGES = ["", "volumes", "volumes/mail", "views", "targets", "policies", "capacity", "alerts", "jobs", "audit", "users", "settings"];
 const { claim, finish } = await begin(executablePath);
 const signIn = (page, user, password = PASSWORD) => signInAt(page, address, user, password);
 

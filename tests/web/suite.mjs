@@ -1,14 +1,19 @@
-// What people do with the console, done by a browser: `node suite.mjs ADDRESS CHROMIUM IMAGE DAEMON_PID`.
-// The daemon has one volume, `full`, with 256 marks, and a policy, `gone`, whose volume is no more; IMAGE may be adopted; the process is halted for a while.
+// What people do with the console, done by a browser: `node suite.mjs ADDRESS CHROMIUM IMAGE DAEMON_PID [FOLDER]`.
+// The daemon has one volume, `full`, with 256 marks, and a policy, `gone`, whose volume is no more; IMAGE may be adopted; the process is
+// killed at the end. Where FOLDER is given, `full` has a file system, which can be mounted there.
 
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { answer, axe, begin, button, next, open as openAt } from "./browser.mjs";
+import { readFileSync } from "node:fs";
+import { answer, axe, begin, best, button, next, open as openAt } from "./browser.mjs";
 
-const [address, executablePath, image, pid] = process.argv.slice(2);
-/** The worst frame but one in twenty that still looks smooth; machines of tests are slow and have no graphics. */
-const FRAME_MS_MAX = 100;
+const [address, executablePath, image, pid, folder] = process.argv.slice(2);
+/** The worst frame but one in twenty that still looks smooth. */
+const FRAME_MS_MAX = 34;
+/** How many times slower than a page with nothing on it may be, on a machine that is slow and has no graphics. */
+const SLOWNESS_MAX = 3;
+const AUTHORITY = readFileSync(new URL("../../src/control/alerts/certificates/authority.pem", import.meta.url), "utf8");
 const { claim, finish } = await begin(executablePath, { bypassCSP: true });
 const open = (page, place) => openAt(page, address, place);
 
@@ -45,7 +50,7 @@ await claim("a disk is adopted, marked, viewed and rolled back", async (page) =>
   await button(page, "Open a view").click();
   await answer(page, { "Name of the view": "rescue" }, "Open it");
   await page.getByRole("link", { name: "view/rescue" }).waitFor();
-  await button(page, "Delete").click({ force: true });
+  await button(page, "Delete").press("Enter");
   await page.getByText("drop or promote first").waitFor();
   await button(page, "Roll back").click();
   const go = page.getByRole("dialog").getByRole("button", { name: "Roll back", exact: true });
@@ -62,7 +67,7 @@ await claim("a mark is held for a time, then locked, and says why it cannot be d
   await button(page, "Hold").click();
   await answer(page, { "For how long": "30d" }, "Hold it");
   await page.locator(".badge", { hasText: "held until" }).waitFor();
-  await button(page, "Delete").click({ force: true });
+  await button(page, "Delete").press("Enter");
   await page.getByText("release the hold first").first().waitFor();
   await button(page, "Release the hold").click();
   await page.getByText("kept is no longer held").waitFor();
@@ -76,7 +81,7 @@ await claim("a mark is held for a time, then locked, and says why it cannot be d
   await answer(page, { "For how long": "1d", "Type kept to confirm": "kept" }, "Lock it");
   await page.locator(".badge", { hasText: "locked until" }).waitFor();
   assert.match(await page.getByRole("slider").getAttribute("aria-valuetext"), /^kept; .*locked until/);
-  await button(page, "Delete").click({ force: true });
+  await button(page, "Delete").press("Enter");
   await page.getByText("nobody can unlock it before").first().waitFor();
   await button(page, "Lock longer").click();
   await answer(page, { "For how long": "1h", "Type kept to confirm": "kept" }, "Lock it");
@@ -126,7 +131,7 @@ await claim("a volume gets a rule to grow by, which is shown and taken away agai
   await page.getByRole("dialog").getByRole("alert").waitFor();
   await answer(page, { "From how many percent": "85", "By how much": "1G", "Up to which size": "8G" }, "Let it grow");
   await page.getByRole("cell", { name: "at 85 % by 1G, up to 8G" }).waitFor();
-  await button(page, "Let it grow: old").click({ force: true });
+  await button(page, "Let it grow: old").press("Enter");
   await page.getByText("grows below, by hand").waitFor();
   await open(page, "");
   await page.getByRole("link", { name: "Capacity", exact: true }).first().waitFor();
@@ -183,13 +188,100 @@ await claim("a channel is added and tested, and an alert is acknowledged and sil
   log.close();
 });
 
-await claim("from the first page to a view of a chosen mark in four clicks", async (page) => {
+await claim("from the first page to a view of a chosen mark, mounted, in four clicks", async (page) => {
+  await page.addInitScript(() => {
+    addEventListener("click", (event) => {
+      if (event.isTrusted) sessionStorage.clicks = Number(sessionStorage.clicks ?? 0) + 1;
+    }, true);
+  });
   await open(page, "");
   await page.getByRole("link", { name: "full", exact: true }).click();
   await page.getByRole("slider").click({ position: { x: 300, y: 90 } });
   await button(page, "Open a view").click();
-  await page.getByRole("dialog").getByRole("button", { name: "Open it", exact: true }).click();
-  await page.getByText(/View full-m\d+ is there/).waitFor();
+  const dialog = page.getByRole("dialog");
+  const name = await dialog.getByLabel("Name of the view").inputValue();
+  assert.match(name, /^full-m\d+$/);
+  if (folder) await dialog.getByLabel("Mount it on the daemon's host at").fill(folder);
+  else console.log("skip: nothing can be mounted here, so the view is only opened");
+  await dialog.getByRole("button", { name: "Open it", exact: true }).click();
+  const said = folder ? `view/${name} is /dev/` : `View ${name} is there`;
+  await page.getByText(said).waitFor();
+  if (folder) await page.getByText(`mounted at ${folder}`).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.clicks), "4");
+  if (!folder) return;
+  await open(page, "views");
+  await page.getByRole("cell", { name: folder }).waitFor();
+  await button(page, `Detach view/${name}`).click();
+  await answer(page, {}, "Detach it");
+  await page.getByText(`view/${name} is detached`).waitFor();
+});
+
+await claim("a view that cannot be mounted is there all the same, and that is told", async (page) => {
+  await open(page, "volumes/full");
+  await page.getByRole("slider").waitFor();
+  await button(page, "Open a view").click();
+  await answer(page, { "Name of the view": "unmounted", "Mount it on": "/proc/nowhere" }, "Open it");
+  await page.getByText(/View unmounted is there.*It could not be mounted: /).waitFor();
+  await open(page, "views");
+  await page.getByRole("cell", { name: /^unmounted/ }).waitFor();
+});
+
+await claim("what has not changed is asked for without its body", async (page) => {
+  const answers = [];
+  page.on("response", (response) => {
+    if (response.url().endsWith("/volumes/full/marks")) answers.push(response.status());
+  });
+  await open(page, "volumes/full");
+  await page.getByRole("slider").waitFor();
+  await page.waitForResponse((response) => response.url().endsWith("/volumes/full/marks") && response.status() === 304);
+  assert.equal(answers[0], 200);
+  // What was known is shown, and what then changes comes whole.
+  await page.getByText("256 marks as a list").waitFor();
+  const marks = page.getByRole("slider");
+  await marks.focus();
+  await page.keyboard.press("Home");
+  await button(page, "Hold").click();
+  await answer(page, {}, "Hold it");
+  await page.locator(".badge", { hasText: "held" }).waitFor();
+  await button(page, "Release the hold").click();
+  await page.locator(".badge", { hasText: "held" }).waitFor({ state: "detached" });
+});
+
+await claim("a channel trusts an authority of its own, which is shown, kept and taken away", async (page) => {
+  await open(page, "alerts");
+  const channel = async () => (await (await page.request.get(`${address}api/v1/alert-channels`)).json())[0];
+  await button(page, "Add a webhook").click();
+  const secret = "0123456789abcdef";
+  const values = { "Name of the channel": "own", URL: "https://127.0.0.1:9/x", "Signed with": secret };
+  await answer(page, { ...values, "Authority to trust": "no certificate" }, "Add the channel");
+  await page.getByRole("dialog").getByRole("alert").waitFor();
+  await page.getByLabel("Take it from a file").setInputFiles({
+    name: "authority.pem",
+    mimeType: "application/x-pem-file",
+    buffer: Buffer.from(AUTHORITY),
+  });
+  await page.getByRole("dialog").getByText("--authority FILE").waitFor();
+  assert.deepEqual(await axe(page), []);
+  await answer(page, {}, "Add the channel");
+  await page.getByText("with an authority of its own").waitFor();
+  assert.equal((await channel()).to.authority.trim(), AUTHORITY.trim());
+  await button(page, "Change own").click();
+  const kept = page.getByRole("dialog").getByLabel("Authority to trust");
+  assert.equal((await kept.inputValue()).trim(), AUTHORITY.trim());
+  await answer(page, { "Authority to trust": "", "New: Signed with": secret }, "Save");
+  await page.getByText("Channel own is changed").waitFor();
+  assert.equal((await channel()).to.authority, undefined);
+  await button(page, "Remove own").click();
+  await answer(page, { "Type own to confirm": "own" }, "Remove the channel");
+  await page.getByText("Channel own is gone").waitFor();
+});
+
+await claim("the appliance is called by its name, and open alerts are counted beside every page", async (page) => {
+  await open(page, "volumes");
+  const { name } = await (await page.request.get(`${address}api/v1/status`)).json();
+  await page.locator(".brand").getByText(name, { exact: true }).waitFor();
+  await page.waitForFunction((title) => document.title === title, `Volumes · ${name} · Tidemark`);
+  await page.getByRole("link", { name: /^Alerts \d+ open$/ }).waitFor();
 });
 
 await claim("a mistake is told with the way out, and the dialog stays", async (page) => {
@@ -210,11 +302,37 @@ await claim("the timeline is walked by keyboard, and says where one is", async (
   for (let n = 0; n < 11; n += 1) await page.keyboard.press("ArrowRight");
   assert.match(await slider.getAttribute("aria-valuetext"), /^m12; .*filesystem-consistent/);
   await page.getByRole("heading", { name: "m12", exact: true }).waitFor();
+  assert.match(await slider.getAttribute("aria-valuetext"), /; takes up to [\d.]+[BKMG]/);
+  const said = await page.locator(`[id="${await slider.getAttribute("aria-describedby")}"]`).textContent();
+  assert.match(said, /^256 marks from .* to .*Enter goes to what can be done$/);
+  const count = () => page.locator(".axis svg g[class*=crash]").count();
+  const all = await count();
+  // The marks are of a few seconds, long ago.
+  for (let n = 0; n < 10; n += 1) await page.keyboard.press("+");
+  await page.waitForFunction((all) => document.querySelectorAll(".axis svg g[class*=crash]").length < all, all);
+  await page.locator(".axis .insight").waitFor();
+  await page.keyboard.press("0");
+  await page.locator(".axis .insight").waitFor({ state: "detached" });
+  assert.equal(await count(), all);
+  await page.keyboard.press("PageDown");
+  assert.match(await slider.getAttribute("aria-valuetext"), /^m22; /);
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Open a view");
 });
 
-await claim("256 marks zoom and pan smoothly", async (page) => {
+await claim("the timeline says what the pointer is at, and lets the page scroll", async (page) => {
+  await page.setViewportSize({ width: 1024, height: 500 });
   await open(page, "volumes/full");
-  await page.getByRole("slider").hover();
+  await button(page, "Side by side").click();
+  await page.getByRole("slider").hover({ position: { x: 300, y: 90 } });
+  await page.locator(".tip").getByText(/-consistent, takes up to/).waitFor();
+  await page.mouse.wheel(0, 200);
+  await page.waitForFunction(() => scrollY > 0);
+  assert.equal(await page.locator(".axis .insight").count(), 0, "the wheel alone zooms");
+});
+
+/** The frame time that one in twenty exceeds, in milliseconds, while the wheel is turned. */
+async function frameTime(page) {
   await page.evaluate(() => {
     window.frames_ = [];
     let last = performance.now();
@@ -227,9 +345,28 @@ await claim("256 marks zoom and pan smoothly", async (page) => {
   });
   for (let n = 0; n < 60; n += 1) await page.mouse.wheel(n % 3 === 2 ? 40 : 0, n < 40 ? -60 : 60);
   const frames = (await page.evaluate(() => window.frames_)).slice(1).sort((a, b) => a - b);
-  const worst = frames[Math.floor(frames.length * 0.95)];
-  console.log(`result: frame times of 256 marks: p50 ${frames[frames.length >> 1].toFixed(1)} ms, p95 ${worst.toFixed(1)} ms`);
-  assert.ok(worst < FRAME_MS_MAX, `a frame in twenty takes ${worst} ms`);
+  return frames[Math.floor(frames.length * 0.95)];
+}
+
+await claim("256 marks zoom and pan smoothly", async (page) => {
+  await page.goto("data:text/html,<title>nothing</title>");
+  const nothing = await best(0, () => frameTime(page));
+  const most = Math.max(FRAME_MS_MAX, SLOWNESS_MAX * nothing);
+  const measure = async () => {
+    await page.goto("about:blank");
+    await open(page, "volumes/full");
+    await page.getByRole("slider").hover();
+    await page.keyboard.down("Control");
+    const time = await frameTime(page);
+    await page.keyboard.up("Control");
+    assert.equal(await page.locator(".axis .insight").count(), 1, "nothing was zoomed");
+    return time;
+  };
+  const time = await best(most, measure);
+  console.log(
+    `result: one frame in twenty of 256 marks takes ${time.toFixed(1)} ms or more, of a page with nothing ${nothing.toFixed(1)} ms`,
+  );
+  assert.ok(time <= most, `a frame in twenty takes ${time} ms`);
 });
 
 await claim("HTML in a name is text", async (page) => {

@@ -26,14 +26,31 @@ export const who = signal<Who>({ is: "unknown" });
 /** Whether the appliance answered the last request. */
 export const isReachable = signal(true);
 
+/** Answers that are kept to be compared. */
+const SEEN_MAX = 64;
+/** What was read last at each address, with its ETag: where it is still so, the appliance says only that. */
+const seen = new Map<string, { tag: string; value: unknown }>();
+
+function remember(path: string, tag: string | null, value: unknown): void {
+  seen.delete(path);
+  if (tag) seen.set(path, { tag, value });
+  const [oldest] = seen.keys();
+  if (seen.size > SEEN_MAX && oldest !== undefined) seen.delete(oldest);
+}
+
 function csrf(): Record<string, string> {
   const now = who.peek();
   return now.is === "somebody" && now.session.csrf ? { "x-csrf-token": now.session.csrf } : {};
 }
 
-/** Sends a request below `/api/v1`. Throws a `Problem`. */
+/**
+ * Sends a request below `/api/v1`. Throws a `Problem`. What is read twice and has not changed is the same value, which
+ * nobody may change.
+ */
 export async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = method === "GET" ? {} : csrf();
+  const known = method === "GET" ? seen.get(path) : undefined;
+  if (known) headers["if-none-match"] = known.tag;
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer: Response;
   try {
@@ -47,7 +64,12 @@ export async function ask<T>(method: string, path: string, body?: unknown): Prom
     throw new Problem(0, "unreachable", "the appliance does not answer", "see whether tidemarkd runs");
   }
   isReachable.value = answer.status !== 502;
-  if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as T;
+  if (answer.status === 304 && known) return known.value as T;
+  if (answer.ok) {
+    const value = answer.status === 204 ? undefined : await answer.json();
+    if (method === "GET") remember(path, answer.headers.get("etag"), value);
+    return value as T;
+  }
   throw await problemOf(answer, path);
 }
 
@@ -70,6 +92,7 @@ export async function findWho(): Promise<void> {
     who.value = { is: "somebody", session: await ask<Session>("GET", "/session") };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
+    seen.clear();
     if (error.status === 401) who.value = { is: "nobody", isFresh: error.isFresh };
     else if (error.status === 404) {
       const session: Session = { user: "local", role: "admin", csrf: "", expires_ms: null };

@@ -2,7 +2,8 @@
 
 import { useEffect } from "preact/hooks";
 import { ask, findWho, isReachable, who } from "./api";
-import { begin } from "./live";
+import { count } from "./format";
+import { begin, useLive } from "./live";
 import { Adopt } from "./pages/adopt";
 import { Alerts } from "./pages/alerts";
 import { Audit } from "./pages/audit";
@@ -24,6 +25,10 @@ import { Volumes } from "./pages/volumes";
 import { Empty, Loading, notice } from "./parts/bits";
 import { Dialog } from "./parts/form";
 import { route, to } from "./router";
+import type { Status } from "./types";
+
+/** How often the frame asks how the appliance is, at most, while no event comes. */
+const FRAME_POLL_MS = 15_000;
 
 /** Under which of the places a page lies that is none of them. */
 const UNDER: Record<string, string> = { adopt: "volumes", protect: "policies", start: "" };
@@ -76,7 +81,7 @@ function Page() {
       return <Settings />;
     default:
       return (
-        <Empty title="There is no such page" action={<a href={to()}>Go to Now</a>}>
+        <Empty title="There is no such page" isPage action={<a href={to()}>Go to Now</a>}>
           The address may be of another version of the console.
         </Empty>
       );
@@ -92,12 +97,18 @@ function Inside({ user, role, canLeave }: { user: string; role: string; canLeave
   useEffect(begin, []);
   const place = route.value[0] ?? "";
   const here = UNDER[place] ?? place;
+  const { value: status } = useLive<Status>("/status", FRAME_POLL_MS);
+  const called = status?.name;
+  const alerts = status?.alerts_open ?? 0;
   useEffect(() => {
-    const label = PLACES.find(([place]) => place === here)?.[1] ?? "Tidemark";
-    document.title = `${route.value[1] ?? label} · Tidemark`;
+    const label = PLACES.find(([place]) => place === here)?.[1];
+    const parts = [route.value[1] ?? label, called, "Tidemark"];
+    document.title = parts.filter(Boolean).join(" · ");
+  }, [route.value, called]);
+  useEffect(() => {
     // On a phone the places are a row that scrolls.
     document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  }, [route.value]);
+  }, [route.value, alerts > 0]);
   return (
     <div class="frame">
       <button type="button" class="skip" onClick={() => document.getElementById("main")?.focus()}>
@@ -106,13 +117,22 @@ function Inside({ user, role, canLeave }: { user: string; role: string; canLeave
       <nav aria-label="Pages">
         <a class="brand" href={to()}>
           <img src={MARK} alt="" width="28" height="28" />
-          Tidemark
+          <span>
+            Tidemark
+            {called && <small title={`This appliance is called ${called}`}>{called}</small>}
+          </span>
         </a>
         <ul>
           {PLACES.map(([place, label]) => (
             <li key={place}>
               <a href={place ? to(place) : to()} aria-current={here === place ? "page" : undefined}>
                 {label}
+                {place === "alerts" && alerts > 0 && (
+                  <span class="open" title={count(alerts, "open alert")}>
+                    {alerts}
+                    <span class="hidden"> open</span>
+                  </span>
+                )}
               </a>
             </li>
           ))}

@@ -29,14 +29,41 @@ export function ago(ms: number, now: number): string {
   return text === "now" ? "just now" : `${text} ago`;
 }
 
-/** "3 min", "2 h", "5 d". */
+/** "3 min", "2 h", "5 d"; a line does not break between them. */
 export function span(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 1) return "now";
-  if (minutes < 100) return `${minutes} min`;
+  if (minutes < 100) return `${minutes}\u00a0min`;
   const hours = Math.round(minutes / 60);
-  if (hours < 48) return `${hours} h`;
-  return `${Math.round(hours / 24)} d`;
+  if (hours < 48) return `${hours}\u00a0h`;
+  return `${Math.round(hours / 24)}\u00a0d`;
+}
+
+/** "in 3 min". */
+export function ahead(ms: number, now: number): string {
+  const text = span(ms - now);
+  return text === "now" ? "in a moment" : `in ${text}`;
+}
+
+const WEEKDAYS: Record<string, string> = {
+  "*": "every day",
+  "1-5": "Monday to Friday",
+  "mon-fri": "Monday to Friday",
+  ...Object.fromEntries(
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"].flatMap((name, n) => [
+      [String(n), name],
+      [name.slice(0, 3).toLowerCase(), name],
+    ]),
+  ),
+};
+
+/** "every day at 02:30" of a cron pattern; the pattern itself where it is not so simple. */
+export function cronText(pattern: string): string {
+  const [minute = "", hour = "", date, month, weekday = ""] = pattern.trim().toLowerCase().split(/\s+/);
+  const days = WEEKDAYS[weekday];
+  const isTime = /^\d{1,2}$/.test(minute) && /^\d{1,2}$/.test(hour);
+  if (!isTime || !days || date !== "*" || month !== "*") return `at ${pattern}`;
+  return `${days} at ${hour.padStart(2, "0")}:${minute.padStart(2, "0")}`;
 }
 
 const FULL = new Intl.DateTimeFormat("en-GB", {
@@ -51,6 +78,20 @@ const FULL = new Intl.DateTimeFormat("en-GB", {
 /** "26 Nov 2026, 13:49:00", in the time zone of the browser. */
 export function moment(ms: number): string {
   return FULL.format(ms);
+}
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** "13:49:00", in the time zone of the browser. */
+export function clock(ms: number): string {
+  return CLOCK.format(ms);
+}
+
+/** "64 µs", "1.2 ms", "3 s", of microseconds. */
+export function latency(micros: number): string {
+  const [value, unit] =
+    micros < 1000 ? [micros, "µs"] : micros < 1e6 ? [micros / 1000, "ms"] : [micros / 1e6, "s"];
+  return `${value.toFixed(value >= 10 || Number.isInteger(value) ? 0 : 1)} ${unit}`;
 }
 
 const DAY = new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", day: "numeric" });

@@ -30,7 +30,10 @@ async function load(path: string, resource: Resource): Promise<void> {
   resource.isAsking = true;
   resource.asked = Date.now();
   try {
-    resource.shown.value = { value: await ask("GET", path), problem: null };
+    const value = await ask("GET", path);
+    const before = resource.shown.peek();
+    // What has not changed is not drawn again.
+    if (value !== before.value || before.problem) resource.shown.value = { value, problem: null };
   } catch (error) {
     const problem = error instanceof Problem ? error : new Problem(0, "failed", String(error));
     const value = problem.status === 404 ? null : resource.shown.peek().value;

@@ -130,6 +130,8 @@ export interface Job {
 }
 
 export interface Status {
+  /** What the appliance is called. */
+  name: string;
   version: string;
   pid: number;
   started_ms: number;
@@ -153,6 +155,30 @@ export interface Status {
   jobs_running: number;
   alerts_open: number;
   troubles: { of: string; what: string; is_failure: boolean }[];
+}
+
+/** What was done of one kind within a step; without requests there is no latency. */
+export interface Done {
+  count: number;
+  bytes: number;
+  p50_us?: number;
+  p99_us?: number;
+}
+
+/** A step in which something was done. */
+export interface TrafficPoint {
+  at_ms: number;
+  len_ms: number;
+  read: Done;
+  write: Done;
+}
+
+/** What clients did in the last minutes. */
+export interface Traffic {
+  now_ms: number;
+  step_ms: number;
+  steps_kept: number;
+  points: TrafficPoint[];
 }
 
 /** A disk of the daemon's host that may be adopted. */

@@ -13,6 +13,7 @@ use control::status::{
     JobStatus, LunStatus, MarkStatus, PortalStatus, RemovalPreview, RollbackStarted, SessionStatus,
     TargetStatus, ViewStatus, VolumeStatus,
 };
+use control::traffic::recent::TrafficStatus;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::model::{
@@ -126,7 +127,7 @@ pub(super) fn all() -> Vec<Told> {
     all
 }
 
-fn appliance() -> [Told; 14] {
+fn appliance() -> [Told; 16] {
     [
         get::<ApplianceStatus>("/status", "status", "How the appliance is, and what needs a look"),
         get::<serde_json::Map<String, serde_json::Value>>(
@@ -143,6 +144,16 @@ fn appliance() -> [Told; 14] {
                 "What changes, as server-sent events",
             )
         },
+        get::<TrafficStatus>(
+            "/traffic",
+            "show_traffic",
+            "What clients did in the last minutes, and how long they waited",
+        ),
+        get::<TrafficStatus>(
+            "/volumes/{name}/traffic",
+            "show_traffic_of_volume",
+            "What clients did with a volume in the last minutes, and how long they waited",
+        ),
         list::<AttachmentStatus>(
             "/attachments",
             "list_attachments",

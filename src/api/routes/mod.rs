@@ -16,6 +16,7 @@ mod marks;
 mod policies;
 mod portals;
 mod targets;
+mod traffic;
 mod views;
 mod volumes;
 
@@ -61,6 +62,7 @@ pub fn all() -> Router<Arc<Appliance>> {
         .merge(policies::routes())
         .merge(alerts::routes())
         .merge(capacity::routes())
+        .merge(traffic::routes())
 }
 
 async fn status(State(office): Office) -> Json<ApplianceStatus> {

@@ -67,10 +67,11 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// The alerts of a state directory. Where the file of channels cannot be read, alerts are seen and told to nobody,
+    /// The alerts of a state directory, told in the name of `host`. Where the file of channels cannot be read, alerts are seen and told to nobody,
     /// which the status tells. Must be called within a runtime.
     pub(crate) fn open(
         dir: &Path,
+        host: String,
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         events: Events,
@@ -88,7 +89,7 @@ impl Alerts {
             clock,
             events,
             record: Record::new(catalogue),
-            host: host_name(),
+            host,
             pace: Pace::default(),
             book: Mutex::new(Book::new(silences)),
             kept: Mutex::new(kept),
@@ -460,13 +461,6 @@ fn unknown(name: &Name) -> ControlError {
 
 fn letter_id() -> String {
     crate::access::hex(&base::rng::unguessable::<12>())
-}
-
-/// The name of this machine.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "tidemark".to_owned() } else { name.to_owned() }
 }
 
 impl Destination {

@@ -15,6 +15,7 @@ mod local;
 mod mark;
 mod policy;
 mod status;
+mod traffic;
 mod view;
 mod volume;
 
@@ -124,6 +125,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Session(command) => door::sessions(&desk, command).await,
         Command::Policy(command) => policy::run(&desk, command).await,
         Command::Capacity(command) => capacity::run(&desk, command).await,
+        Command::Traffic { volume } => traffic::show(&desk, volume.as_ref()).await,
         Command::Job(command) => job::run(&desk, command).await,
     };
     Ok((shown?, None))

@@ -19,6 +19,7 @@ fn text(status: &ApplianceStatus) -> String {
     let doors = status.doors.iter().map(|door| format!("{} {}", door.protocol, door.address));
     let doors: Vec<_> = doors.collect();
     let mut parts = vec![sheet(&[
+        ("appliance", status.name.clone()),
         ("tidemarkd", format!("{}, process {}", status.version, status.pid)),
         ("started", time(status.started_ms, status.now_ms)),
         ("state directory", status.state_dir.clone()),

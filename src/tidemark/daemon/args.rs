@@ -126,6 +126,7 @@ impl DaemonArgs {
             IscsiArg::At(portal) => Some(portal.clone()),
         });
         Overrides {
+            name: None,
             listen: given,
             iscsi_listen: (!self.iscsi.is_empty()).then(|| portals.collect()),
             api_listen: (!self.api.is_empty())

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { ask, Problem, whyNot } from "../api";
 import { ago, count, moment, span } from "../format";
 import { now, useLive } from "../live";
-import { Badge, Button, Commands, Empty, Head, Loading, Trouble, tell } from "../parts/bits";
+import { Badge, Button, Commands, Culprit, Empty, Head, Loading, Said, Trouble, tell } from "../parts/bits";
 import { Channels } from "../parts/channels";
 import { question } from "../parts/form";
 import { SeverityBadge } from "../parts/severity";
@@ -82,15 +82,29 @@ export function Alerts() {
 function Open({ alert }: { alert: Alert }) {
   const why = whyNot("operator");
   return (
-    <li class={alert.severity === "critical" ? "bad" : "warn"}>
+    <li
+      class={
+        alert.acknowledged || alert.silenced_until_ms
+          ? "known"
+          : alert.severity === "critical"
+            ? "bad"
+            : "warn"
+      }
+    >
       <div>
-        <SeverityBadge is={alert.severity} /> <strong>{alert.of}</strong>{" "}
+        <SeverityBadge is={alert.severity} /> <Culprit of={alert.of} />{" "}
         {alert.acknowledged && <Badge tone="info">acknowledged by {alert.acknowledged.by}</Badge>}{" "}
         {alert.silenced_until_ms && <Badge>silenced until {moment(alert.silenced_until_ms)}</Badge>}
-        <p>{alert.what}</p>
-        {alert.way_out && <p class="wayout">Way out: {alert.way_out}</p>}
+        <p>
+          <Said text={alert.what} />
+        </p>
+        {alert.way_out && (
+          <p class="wayout">
+            Way out: <Said text={alert.way_out} />
+          </p>
+        )}
         <small title={moment(alert.first_ms)}>
-          since {span(now.value - alert.first_ms).replace("now", "less than a minute")}
+          for {span(now.value - alert.first_ms).replace("now", "less than a minute")}
           {alert.count > 1 && `, came ${alert.count} times`}
           {alert.told_ms ? `, last told ${ago(alert.told_ms, now.value)}` : ", told to nobody"}
         </small>

@@ -20,6 +20,29 @@ interface Entry {
 
 const PAGE = 100;
 
+/** What was asked for, without the brackets: "name mail, keep last=8 hourly=24". */
+function readable(detail: string): string {
+  // What stood after the question mark of the request comes first.
+  const [asked = "", body = ""] = detail.startsWith("?") ? detail.split(/ (.*)/s) : ["", detail];
+  let told: unknown;
+  try {
+    told = JSON.parse(body);
+  } catch {
+    return detail;
+  }
+  const inner = (value: unknown): string =>
+    Array.isArray(value)
+      ? value.map(inner).join(" ")
+      : value && typeof value === "object"
+        ? Object.entries(value)
+            .map(([key, one]) => `${key}=${inner(one)}`)
+            .join(" ")
+        : String(value);
+  if (!told || typeof told !== "object" || Array.isArray(told)) return detail;
+  const parts = Object.entries(told).map(([key, value]) => `${key.replaceAll("_", " ")} ${inner(value)}`);
+  return [...(asked ? [asked.slice(1)] : []), ...parts].join(", ");
+}
+
 export function Audit() {
   const { value: newest, problem } = useLive<Entry[]>(`/audit?limit=${PAGE}`);
   const [older, add] = useState<Entry[]>([]);
@@ -88,7 +111,7 @@ export function Audit() {
                   </td>
                   <td data-label="What">
                     {entry.operation.split(" ")[0]} {entry.object}
-                    {entry.detail && <small class="path">{entry.detail}</small>}
+                    {entry.detail && <small class="path">{readable(entry.detail)}</small>}
                   </td>
                   <td data-label="Outcome">
                     <Badge>{entry.outcome.split(":")[0]}</Badge>

@@ -81,7 +81,7 @@ function Row({ job }: { job: Job }) {
       <td data-label="Progress">
         {job.total_bytes > 0 ? (
           <span class="withmeter">
-            <Meter part={job.done_bytes} whole={job.total_bytes} label={`job ${job.id} done`} />
+            <Meter part={job.done_bytes} whole={job.total_bytes} label={`job ${job.id} done`} isProgress />
             {percent(job.done_bytes, job.total_bytes)} of {size(job.total_bytes)}
           </span>
         ) : (

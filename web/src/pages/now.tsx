@@ -3,14 +3,15 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ask, whyNot } from "../api";
-import { ago, count, moment, percent, protocolName, size, span } from "../format";
+import { ago, ahead, count, moment, percent, protocolName, size, span } from "../format";
 import { now, useLive } from "../live";
-import { Badge, Button, Commands, Empty, Head, Loading, Meter, Trouble } from "../parts/bits";
-import { Throughput } from "../parts/chart";
+import { Badge, Button, Commands, Culprit, Empty, Head, Loading, Meter, Said, Trouble } from "../parts/bits";
 import { newVolume, takeMark } from "../parts/deeds";
 import { whenFull } from "../parts/outlook";
+import { Load } from "../parts/traffic";
 import { go, to } from "../router";
-import type { Capacity, Client, Mark, Status, Volume } from "../types";
+import type { Capacity, Client, Group, Mark, Policy, Status, Volume } from "../types";
+import { pauses } from "./policies";
 
 interface Newest {
   marks: number;
@@ -20,6 +21,8 @@ interface Newest {
 
 const OLD_MS = 60_000;
 const SHOWN = 8;
+/** Clients that are named here; Targets has all. */
+const CLIENTS_SHOWN = 4;
 const newest = signal<Record<string, Newest>>({});
 
 /** Asks for the marks of the volumes whose newest one is not known, or was asked for a while ago; one at a time. */
@@ -48,7 +51,7 @@ function useNewest(volumes: Volume[]): void {
 
 export function Now() {
   const { value: status, problem } = useLive<Status>("/status");
-  const { value: clients } = useLive<Client[]>("/sessions", 2000);
+  const { value: clients } = useLive<Client[]>("/sessions");
   if (problem && !status) {
     return (
       <>
@@ -80,17 +83,18 @@ export function Now() {
         <ul class="troubles">
           {status.troubles.map((trouble) => (
             <li key={trouble.of + trouble.what} class={trouble.is_failure ? "bad" : "warn"}>
-              <strong>{trouble.of}</strong> {trouble.what}
+              <Culprit of={trouble.of} /> <Said text={trouble.what} />
             </li>
           ))}
         </ul>
       )}
       {status.volumes.length === 0 ? <First /> : <Protection volumes={status.volumes} />}
+      {status.volumes.length > 0 && <Load />}
       <div class="columns">
         <Space status={status} />
         <Connected clients={clients ?? []} doors={status.doors} />
       </div>
-      <Commands lines={["tidemark status", "tidemark session ls"]} />
+      <Commands lines={["tidemark status", "tidemark traffic", "tidemark session ls"]} />
     </>
   );
 }
@@ -120,41 +124,111 @@ function First() {
   );
 }
 
+/** What protects a volume: the policy that runs next, or one that is paused, or none. */
+interface Protector {
+  name: string;
+  next_ms: number | null;
+  isPaused: boolean;
+}
+
+function protectors(policies: Policy[], groups: Group[], at: number): Map<string, Protector> {
+  const found = new Map<string, Protector>();
+  for (const policy of policies) {
+    const isPaused = pauses(policy, at);
+    const one = { name: policy.name, next_ms: isPaused ? null : policy.next_ms, isPaused };
+    const members = groups.find((group) => group.name === policy.group)?.volumes;
+    for (const volume of members ?? policy.volumes ?? []) {
+      const known = found.get(volume);
+      const isSooner = (one.next_ms ?? Infinity) < (known?.next_ms ?? Infinity);
+      if (!known || isSooner || (known.isPaused && !isPaused)) found.set(volume, one);
+    }
+  }
+  return found;
+}
+
 function Protection({ volumes }: { volumes: Volume[] }) {
   useNewest(volumes);
+  const { value: policies } = useLive<Policy[]>("/policies", 15_000);
+  const { value: groups } = useLive<Group[]>("/groups", 60_000);
+  const by = protectors(policies ?? [], groups ?? [], now.value);
+  const isBare = (volume: Volume) => policies !== null && (by.get(volume.name)?.isPaused ?? true);
   const age = (volume: Volume) => newest.value[volume.name]?.at ?? null;
-  const sorted = [...volumes].sort((a, b) => (age(a) ?? 0) - (age(b) ?? 0) || a.name.localeCompare(b.name));
-  const bare = volumes.filter((volume) => volume.marks === 0).length;
+  const sorted = [...volumes].sort(
+    (a, b) =>
+      Number(isBare(b)) - Number(isBare(a)) || (age(a) ?? 0) - (age(b) ?? 0) || a.name.localeCompare(b.name),
+  );
+  const bare = volumes.filter(isBare).length;
   return (
     <section class="card" aria-labelledby="protection">
       <div class="cardhead">
-        <h2 id="protection">Newest mark of each volume</h2>
-        <span class="faint">{bare > 0 ? `${count(bare, "volume")} without a mark` : "oldest first"}</span>
+        <h2 id="protection">Protection</h2>
+        {bare > 0 ? (
+          <Badge tone="warn">{count(bare, "volume")} without a policy at work</Badge>
+        ) : (
+          <span class="faint">oldest mark first</span>
+        )}
       </div>
       <ul class="protection">
-        {sorted.slice(0, SHOWN).map((volume) => {
-          const at = age(volume);
-          return (
-            <li key={volume.name}>
-              <a href={to("volumes", volume.name)}>{volume.name}</a>
-              <span title={at ? moment(at) : undefined}>
-                {volume.marks === 0 ? <Badge tone="warn">no mark yet</Badge> : at ? ago(at, now.value) : "…"}
-              </span>
-              <span class="faint">{count(volume.marks, "mark")}</span>
-              <Button
-                act={() => takeMark(volume.name)}
-                why={whyNot("operator")}
-                tone="quiet"
-                label={`Mark now: ${volume.name}`}
-              >
-                Mark now
-              </Button>
-            </li>
-          );
-        })}
+        {sorted.slice(0, SHOWN).map((volume) => (
+          <Protected
+            key={volume.name}
+            volume={volume}
+            at={age(volume)}
+            by={by.get(volume.name)}
+            isBare={isBare(volume)}
+          />
+        ))}
       </ul>
       {volumes.length > SHOWN && <a href={to("volumes")}>All {volumes.length} volumes</a>}
     </section>
+  );
+}
+
+interface ProtectedProps {
+  volume: Volume;
+  /** When its newest mark was taken. */
+  at: number | null;
+  by: Protector | undefined;
+  isBare: boolean;
+}
+
+function Protected({ volume, at, by, isBare }: ProtectedProps) {
+  const why = whyNot("operator");
+  return (
+    <li>
+      <a href={to("volumes", volume.name)}>{volume.name}</a>
+      <span class="newest" title={at ? moment(at) : undefined}>
+        {volume.marks === 0 ? <Badge tone="warn">no mark yet</Badge> : at ? ago(at, now.value) : "…"}
+      </span>
+      <span class="by">
+        {by?.next_ms ? (
+          <>
+            next {ahead(by.next_ms, now.value)}, <a href={to("policies", by.name)}>{by.name}</a>
+          </>
+        ) : by ? (
+          <>
+            <a href={to("policies", by.name)}>{by.name}</a> {by.isPaused && <Badge tone="warn">paused</Badge>}
+          </>
+        ) : (
+          <span class="faint">by no policy</span>
+        )}
+      </span>
+      <span class="faint many">{count(volume.marks, "mark")}</span>
+      {isBare && !by ? (
+        <Button
+          act={() => go("protect", volume.name)}
+          why={why}
+          tone="quiet"
+          label={`Protect ${volume.name}`}
+        >
+          Protect
+        </Button>
+      ) : (
+        <Button act={() => takeMark(volume.name)} why={why} tone="quiet" label={`Mark now: ${volume.name}`}>
+          Mark now
+        </Button>
+      )}
+    </li>
   );
 }
 
@@ -191,6 +265,11 @@ function Space({ status: { pool } }: { status: Status }) {
   );
 }
 
+function connected(since_ms: number): string {
+  const text = span(now.value - since_ms);
+  return text === "now" ? "came just now" : `for ${text}`;
+}
+
 function Connected({ clients, doors }: { clients: Client[]; doors: Status["doors"] }) {
   return (
     <section class="card" aria-labelledby="connected">
@@ -198,7 +277,20 @@ function Connected({ clients, doors }: { clients: Client[]; doors: Status["doors
         <h2 id="connected">Clients</h2>
         <a href={to("targets")}>{count(clients.length, "session")}</a>
       </div>
-      <Throughput clients={clients} />
+      {clients.length > 0 && (
+        <ul class="clients">
+          {clients.slice(0, CLIENTS_SHOWN).map((client) => (
+            <li key={client.id}>
+              <strong>{client.export}</strong>
+              <span class="faint">{client.iscsi?.initiator ?? client.peer}</span>
+              <span class="faint">
+                {protocolName(client.protocol)}, {connected(client.since_ms)}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      {clients.length === 0 && <p class="faint">Nobody is connected. These doors are open:</p>}
       <ul class="doors">
         {doors.map((door) => (
           <li key={door.protocol + door.address}>

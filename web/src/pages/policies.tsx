@@ -1,7 +1,7 @@
 // Policies: when marks are taken by themselves, and which of them stay.
 
 import { ask, whyNot } from "../api";
-import { moment, size } from "../format";
+import { ahead, cronText, moment, size } from "../format";
 import { now, useLive } from "../live";
 import { Badge, Button, Commands, Empty, Head, Loading, Trouble } from "../parts/bits";
 import { question } from "../parts/form";
@@ -22,7 +22,7 @@ export function pauses(policy: Policy, at: number): boolean {
 
 /** When it runs, in words. */
 export function times(policy: Policy): string {
-  const when = policy.every ? `every ${policy.every}` : policy.cron ? `at ${policy.cron}` : "";
+  const when = policy.every ? `every ${policy.every}` : policy.cron ? cronText(policy.cron) : "";
   const changed = policy.changed ? `as soon as ${size(policy.changed)} changed` : "";
   const passed = policy.passed ? `when ${policy.passed} passed` : "";
   return [when, changed, passed].filter(Boolean).join(" or ") || "when asked to";
@@ -97,7 +97,10 @@ export function Policies() {
                       {policy.paused_until_ms ? `paused until ${moment(policy.paused_until_ms)}` : "paused"}
                     </Badge>
                   ) : policy.next_ms ? (
-                    moment(policy.next_ms)
+                    <>
+                      {ahead(policy.next_ms, now.value)}
+                      <small class="path">{moment(policy.next_ms)}</small>
+                    </>
                   ) : (
                     "–"
                   )}

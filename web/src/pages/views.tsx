@@ -41,7 +41,10 @@ export function Views() {
           <tbody>
             {all.map((view) => (
               <tr key={view.name}>
-                <td data-label="Name">{view.name}</td>
+                <td data-label="Name">
+                  <strong>{view.name}</strong>
+                  <small class="path">NBD export view/{view.name}</small>
+                </td>
                 <td data-label="Shows">
                   <a href={to("volumes", view.of.split("@")[0] ?? "")}>{view.of}</a>
                 </td>

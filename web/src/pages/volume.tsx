@@ -18,6 +18,7 @@ import {
 } from "../parts/bits";
 import * as deeds from "../parts/deeds";
 import { keptUntil, Timeline } from "../parts/timeline";
+import { Load } from "../parts/traffic";
 import { go, to } from "../router";
 import type { Mark, Volume } from "../types";
 
@@ -76,7 +77,12 @@ export function VolumePage({ name }: { name: string }) {
             Rolling back to {volume.rollback.to}:{" "}
             {percent(volume.rollback.done_blocks, volume.rollback.total_blocks)} copied
           </span>
-          <Meter part={volume.rollback.done_blocks} whole={volume.rollback.total_blocks} label="copied" />
+          <Meter
+            part={volume.rollback.done_blocks}
+            whole={volume.rollback.total_blocks}
+            label="copied"
+            isProgress
+          />
         </div>
       )}
       <Facts volume={volume} />
@@ -89,12 +95,21 @@ export function VolumePage({ name }: { name: string }) {
       )}
       {marks && mark && (
         <>
-          <Timeline marks={marks} chosen={mark.name} choose={choose} now={now.value} />
+          <Timeline
+            marks={marks}
+            chosen={mark.name}
+            choose={choose}
+            now={now.value}
+            enter={() => document.querySelector<HTMLElement>("section.chosen .button")?.focus()}
+          />
           <Chosen mark={mark} volume={volume} />
           <List marks={marks} chosen={mark.name} choose={choose} />
         </>
       )}
-      <Commands lines={[`tidemark volume show ${name}`, `tidemark mark ls ${name}`]} />
+      <Load volume={name} />
+      <Commands
+        lines={[`tidemark volume show ${name}`, `tidemark mark ls ${name}`, `tidemark traffic ${name}`]}
+      />
       <section class="end" aria-label="Rare things">
         <h2>Rarely needed</h2>
         <div class="actions">
@@ -179,6 +194,7 @@ function Chosen({ mark, volume }: { mark: Mark; volume: Volume }) {
             {mark.proof}
           </Badge>
           <Badge>{size(mark.size)}</Badge>
+          <Badge>takes up to {size(mark.frees_most_bytes)}</Badge>
           {mark.is_locked && <Badge tone="warn">{keptUntil("locked", mark.locked_until_ms)}</Badge>}
           {mark.is_held && <Badge tone="warn">{keptUntil("held", mark.held_until_ms)}</Badge>}
           {mark.views.map((view) => (

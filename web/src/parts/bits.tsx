@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import type { Problem } from "../api";
 import { percent } from "../format";
+import { to } from "../router";
 
 /** What was last done or refused, told once and to screen readers. */
 export const notice = signal<{ text: string; isBad: boolean } | null>(null);
@@ -42,6 +43,32 @@ export function Button({ children, act, why, tone, label }: ButtonProps) {
   );
 }
 
+/** What the appliance says, with what stands between backticks as code. */
+export function Said({ text }: { text: string }) {
+  return text.split("`").map((piece, n) => (n % 2 === 1 ? <code>{piece}</code> : piece));
+}
+
+/** What has an alert or a trouble, with a way to where it is seen. */
+export function Culprit({ of }: { of: string }) {
+  const [kind, name] = of.split(" ");
+  const address =
+    kind === "policy" && name ? to("policies", name) : of.startsWith("view/") ? to("views") : undefined;
+  return <strong>{address ? <a href={address}>{of}</a> : of}</strong>;
+}
+
+/** Commands, which break between words and not at the dashes of an option. */
+export function Code({ text }: { text: string }) {
+  return text.split(/(\s+)/).map((word, n) =>
+    word.trim() ? (
+      <span key={n} class="word">
+        {word}
+      </span>
+    ) : (
+      word
+    ),
+  );
+}
+
 /** The commands that do the same as this page. */
 export function Commands({ lines }: { lines: string[] }) {
   const copy = () =>
@@ -57,7 +84,9 @@ export function Commands({ lines }: { lines: string[] }) {
           Copy
         </button>
       </div>
-      <pre>{lines.join("\n")}</pre>
+      <pre>
+        <Code text={lines.join("\n")} />
+      </pre>
     </aside>
   );
 }
@@ -86,10 +115,13 @@ export function Empty({
   title,
   children,
   action,
+  isPage = false,
 }: {
   title: string;
   children: ComponentChildren;
   action?: ComponentChildren;
+  /** Whether it is all that the page has. */
+  isPage?: boolean;
 }) {
   return (
     <div class="empty">
@@ -99,7 +131,7 @@ export function Empty({
         <path class="post" d="M60 4v22" />
         <circle cx="60" cy="5" r="3" />
       </svg>
-      <h2>{title}</h2>
+      {isPage ? <h1 tabIndex={-1}>{title}</h1> : <h2>{title}</h2>}
       <p>{children}</p>
       {action}
     </div>
@@ -114,14 +146,26 @@ export function Trouble({ problem, what }: { problem: Problem; what: string }) {
   return (
     <div class="trouble" role="alert">
       <strong>{problem.message}</strong>
-      {problem.wayOut && <span>{problem.wayOut}</span>}
+      {problem.wayOut && (
+        <span>
+          <Said text={problem.wayOut} />
+        </span>
+      )}
     </div>
   );
 }
 
-export function Meter({ part, whole, label }: { part: number; whole: number; label: string }) {
+interface MeterProps {
+  part: number;
+  whole: number;
+  label: string;
+  /** Whether it is good when it is full: the way of some work, not room. */
+  isProgress?: boolean;
+}
+
+export function Meter({ part, whole, label, isProgress = false }: MeterProps) {
   const share = whole > 0 ? Math.min(1, part / whole) : 0;
-  const tone = share > 0.95 ? "bad" : share > 0.85 ? "warn" : "";
+  const tone = isProgress ? "" : share > 0.95 ? "bad" : share > 0.85 ? "warn" : "";
   return (
     <svg
       class={`meter ${tone}`}

@@ -20,10 +20,18 @@ const LEAST: Field = {
   ],
 };
 
+const AUTHORITY: Field = {
+  key: "authority",
+  label: "Authority to trust",
+  kind: "certificates",
+  isOptional: true,
+  hint: "PEM of the authority that signed the server's certificate, where it is your own. Without it, those that this machine trusts.",
+};
+
 const FIELDS: Record<Kind, Field[]> = {
   mail: [
-    { key: "host", label: "Mail server" },
-    { key: "port", label: "Port", isOptional: true, hint: "Without one, 587 for STARTTLS and 465 for TLS." },
+    { key: "host", label: "Mail server", hint: "Such as smtp.example.org.", isHalf: true },
+    { key: "port", label: "Port", isOptional: true, hint: "587 for STARTTLS, 465 for TLS.", isHalf: true },
     {
       key: "tls",
       label: "Encryption",
@@ -34,10 +42,11 @@ const FIELDS: Record<Kind, Field[]> = {
         ["none", "none, and no password"],
       ],
     },
-    { key: "user", label: "User there", isOptional: true },
-    { key: "secret", label: "Password", kind: "password", isOptional: true },
-    { key: "from", label: "Sender" },
-    { key: "to", label: "To", hint: "Addresses with commas between." },
+    { key: "user", label: "User there", isOptional: true, isHalf: true },
+    { key: "secret", label: "Password", kind: "password", isOptional: true, isHalf: true },
+    { key: "from", label: "Sender", hint: "Such as tidemark@example.org.", isHalf: true },
+    { key: "to", label: "To", hint: "Addresses with commas between.", isHalf: true },
+    AUTHORITY,
   ],
   webhook: [
     { key: "url", label: "URL", hint: "https:// or http://; redirects are not followed." },
@@ -47,6 +56,7 @@ const FIELDS: Record<Kind, Field[]> = {
       kind: "password",
       hint: "At least 16 characters; the receiver checks x-tidemark-signature with it.",
     },
+    AUTHORITY,
   ],
   syslog: [
     {
@@ -73,9 +83,8 @@ function list(text = ""): string[] {
 }
 
 /** What a dialog says, as the API takes it. */
-function destination(kind: Kind, values: Values, before?: Destination): Destination {
-  const authority =
-    before && "authority" in before && before.authority ? { authority: before.authority } : {};
+function destination(kind: Kind, values: Values): Destination {
+  const authority = values.authority?.trim() ? { authority: `${values.authority.trim()}\n` } : {};
   const { host = "", port, tls, user, from = "", to, url = "", way, address } = values;
   if (kind === "webhook") return { kind, url, ...authority };
   if (kind === "syslog") {
@@ -96,11 +105,12 @@ function destination(kind: Kind, values: Values, before?: Destination): Destinat
 /** The options that say the same on the command line. */
 function options(kind: Kind, values: Values): string {
   const { host, port, tls, user, from, to, url, way, address } = values;
-  if (kind === "webhook") return ` --url ${url || "URL"}`;
+  const authority = values.authority?.trim() ? " --authority FILE" : "";
+  if (kind === "webhook") return ` --url ${url || "URL"}${authority}`;
   if (kind === "syslog") return way === "local" || !address ? "" : ` --${way} ${address}`;
   const more = `${port ? ` --port ${port}` : ""}${user ? ` --user ${user}` : ""}`;
   const ends = ` --from ${from || "ADDRESS"} --to ${list(to).join(",") || "ADDRESS"}`;
-  return ` --host ${host || "HOST"} --tls ${tls}${more}${ends}`;
+  return ` --host ${host || "HOST"} --tls ${tls}${more}${ends}${authority}`;
 }
 
 function add(kind: Kind): void {
@@ -127,7 +137,7 @@ function change(channel: Channel): void {
     if (field.key !== "secret") {
       return { ...field, value: String(known[field.key] ?? field.options?.[0]?.[0] ?? "") };
     }
-    const hint = "Left out, it stays; another server or URL needs it again.";
+    const hint = "Left out, it stays; another server, URL or authority needs it again.";
     return { ...field, label: `New: ${field.label}`, isOptional: true, hint };
   });
   question({
@@ -142,7 +152,7 @@ function change(channel: Channel): void {
       `tidemark alert channel set ${channel.name} --least ${values.least} --paused ${values.paused === "yes"}${options(kind, values)}`,
     act: async (values) => {
       await ask("PATCH", `/alert-channels/${part(channel.name)}`, {
-        to: destination(kind, values, channel.to),
+        to: destination(kind, values),
         least: values.least,
         is_paused: values.paused === "yes",
         ...(values.secret ? { secret: values.secret } : {}),
@@ -181,8 +191,9 @@ function test(channel: Channel): void {
 }
 
 function place(to: Destination): string {
-  if (to.kind === "mail") return `${to.to.join(", ")} by ${to.host}`;
-  if (to.kind === "webhook") return to.url;
+  const own = "authority" in to && to.authority ? ", with an authority of its own" : "";
+  if (to.kind === "mail") return `${to.to.join(", ")} by ${to.host}${own}`;
+  if (to.kind === "webhook") return `${to.url}${own}`;
   return to.address ? `${to.address}, ${to.way.toUpperCase()}` : "this machine's log";
 }
 
@@ -214,7 +225,11 @@ function List() {
   if (problem && !all) return <Trouble problem={problem} what="channels" />;
   if (!all) return null;
   if (all.length === 0) {
-    return <p class="faint">Nobody is told: alerts are seen only by those who look here. Add a channel.</p>;
+    return (
+      <p class="caution">
+        Nobody is told: alerts are seen only by those who look here. Add a channel, then test it.
+      </p>
+    );
   }
   return (
     <ul class="channels">
@@ -224,7 +239,8 @@ function List() {
             <strong>{channel.name}</strong>{" "}
             <Badge>{channel.to.kind === "mail" ? "e-mail" : channel.to.kind}</Badge>{" "}
             {channel.is_paused && <Badge tone="warn">paused</Badge>}{" "}
-            {channel.least === "critical" && <Badge>only critical</Badge>}
+            {channel.least === "critical" && <Badge>only critical</Badge>}{" "}
+            {channel.failure && <Badge tone="bad">does not deliver</Badge>}
             <small class="path">{place(channel.to)}</small>
             <small class="path">{health(channel)}</small>
           </div>

@@ -1,9 +1,10 @@
 // What can be done to marks, views and volumes: the question, the command and the request of each.
 
-import { ask } from "../api";
+import { ask, whyNot } from "../api";
 import { count, freed, option, parseSize, size } from "../format";
 import { go } from "../router";
 import type { Freed, Mark, View, Volume } from "../types";
+import { tell } from "./bits";
 import { type Field, question, type Values } from "./form";
 
 const GRADES: [string, string][] = [
@@ -11,6 +12,13 @@ const GRADES: [string, string][] = [
   ["filesystem", "file system: you have frozen it"],
   ["application", "application: you have quiesced it"],
 ];
+
+const MOUNT: Field = {
+  key: "mount",
+  label: "Mount its file system at",
+  isOptional: true,
+  hint: "A folder on that host, such as /mnt/rescue.",
+};
 
 const part = encodeURIComponent;
 
@@ -72,17 +80,45 @@ export function takeMark(volume: string): void {
   });
 }
 
+/** Attaches a disk to the daemon's host, and says where it is. */
+async function attachAt(of: string, mount: string | undefined, isReadOnly: boolean): Promise<string> {
+  const made = await ask<{ device: string; mounted_at: string | null }>("POST", "/attachments", {
+    of,
+    is_read_only: isReadOnly,
+    ...(mount ? { mount } : {}),
+  });
+  return `${of} is ${made.device}${made.mounted_at ? `, mounted at ${made.mounted_at}` : ""}.`;
+}
+
+/** What a view is called where nobody says otherwise: what it shows. */
+function viewName({ volume, name }: Mark): string {
+  return (name.startsWith(`${volume}-`) ? name : `${volume}-${name}`).slice(0, 63);
+}
+
 export function openView(mark: Mark): void {
   const at = `${mark.volume}@${mark.name}`;
+  const whyNotMounted = whyNot("operator");
   question({
     title: `Open a view of ${at}`,
     about: "A read-write disk of its own, at once; the volume and the mark stay as they are.",
-    fields: [{ key: "name", label: "Name of the view", value: `${mark.volume}-${mark.name}`.slice(0, 63) }],
+    fields: [
+      { key: "name", label: "Name of the view", value: viewName(mark) },
+      ...(whyNotMounted ? [] : [{ ...MOUNT, label: "Mount it on the daemon's host at" }]),
+    ],
     verb: "Open it",
-    command: ({ name }) => `tidemark view create ${name || "NAME"} ${at}`,
-    act: async ({ name }) => {
+    command: ({ name, mount }) =>
+      `tidemark view create ${name || "NAME"} ${at}${mount ? `\ntidemark attach view/${name || "NAME"} --mount ${mount}` : ""}`,
+    act: async ({ name, mount }) => {
       await ask("POST", "/views", { name, of: at });
-      return `View ${name} is there; its NBD export is view/${name}.`;
+      const made = `View ${name} is there; its NBD export is view/${name}.`;
+      if (!mount) return made;
+      try {
+        return await attachAt(`view/${name}`, mount, false);
+      } catch (error) {
+        // The view is there all the same: the dialog must not ask for it again.
+        tell(`${made} It could not be mounted: ${error instanceof Error ? error.message : error}`, true);
+        return undefined;
+      }
     },
   });
 }
@@ -337,25 +373,10 @@ export function promote(view: View): void {
 export function attach(of: string): void {
   question({
     title: `Attach ${of} to the daemon's host`,
-    fields: [
-      {
-        key: "mount",
-        label: "Mount its file system at",
-        isOptional: true,
-        hint: "A folder on that host, such as /mnt/rescue.",
-      },
-      { key: "read_only", label: "Take no changes", kind: "check" },
-    ],
+    fields: [MOUNT, { key: "read_only", label: "Take no changes", kind: "check" }],
     verb: "Attach it",
     command: ({ mount, read_only }) =>
       `tidemark attach ${of}${option("mount", mount)}${read_only ? " --read-only" : ""}`,
-    act: async ({ mount, read_only }) => {
-      const made = await ask<{ device: string; mounted_at: string | null }>("POST", "/attachments", {
-        of,
-        is_read_only: read_only === "yes",
-        ...(mount ? { mount } : {}),
-      });
-      return `${of} is ${made.device}${made.mounted_at ? `, mounted at ${made.mounted_at}` : ""}.`;
-    },
+    act: ({ mount, read_only }) => attachAt(of, mount, read_only === "yes"),
   });
 }

@@ -4,18 +4,20 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Problem } from "../api";
 import { refresh } from "../live";
-import { tell } from "./bits";
+import { Code, Said, tell } from "./bits";
 
 export interface Field {
   key: string;
   label: string;
-  kind?: "text" | "password" | "number" | "select" | "check";
+  kind?: "text" | "password" | "number" | "select" | "check" | "certificates";
   hint?: string;
   value?: string;
   options?: [string, string][];
   /** What may be chosen, besides whatever is typed. */
   list?: string[];
   isOptional?: boolean;
+  /** Whether it stands beside another one where there is room. */
+  isHalf?: boolean;
 }
 
 export type Values = Record<string, string>;
@@ -100,14 +102,18 @@ function Form({ what }: { what: Question }) {
             </ul>
           </div>
         )}
-        {(what.fields ?? []).map((field) => (
-          <Input
-            key={field.key}
-            field={field}
-            value={values[field.key] ?? ""}
-            change={(value) => set({ ...values, [field.key]: value })}
-          />
-        ))}
+        {what.fields && (
+          <div class="fields">
+            {what.fields.map((field) => (
+              <Input
+                key={field.key}
+                field={field}
+                value={values[field.key] ?? ""}
+                change={(value) => set({ ...values, [field.key]: value })}
+              />
+            ))}
+          </div>
+        )}
         {what.name && (
           <Input
             field={{ key: "confirm", label: `Type ${what.name} to confirm` }}
@@ -115,15 +121,23 @@ function Form({ what }: { what: Question }) {
             change={type}
           />
         )}
-        {what.command && <pre class="same">{what.command(values)}</pre>}
+        {what.command && (
+          <pre class="same">
+            <Code text={what.command(values)} />
+          </pre>
+        )}
         {problem && (
           <div class="trouble" role="alert">
             <strong>{problem.message}</strong>
-            {problem.wayOut && <span>{problem.wayOut}</span>}
+            {problem.wayOut && (
+              <span>
+                <Said text={problem.wayOut} />
+              </span>
+            )}
           </div>
         )}
         <div class="actions">
-          <span class="why">{why}</span>
+          {why && <span class="why">{why}</span>}
           <button type="button" class="button" onClick={close}>
             Cancel
           </button>
@@ -166,10 +180,10 @@ export function Input({
     );
   }
   return (
-    <div class="field">
+    <div class={`field ${field.isHalf ? "half" : ""}`}>
       <label for={id}>
         {field.label}
-        {field.isOptional && <span class="faint"> (may be left out)</span>}
+        {field.isOptional && <span class="faint"> (optional)</span>}
       </label>
       {field.kind === "select" ? (
         <select id={id} value={value} onChange={(e) => change(e.currentTarget.value)}>
@@ -179,6 +193,8 @@ export function Input({
             </option>
           ))}
         </select>
+      ) : field.kind === "certificates" ? (
+        <Certificates id={id} value={value} change={change} />
       ) : (
         <input
           id={id}
@@ -201,5 +217,28 @@ export function Input({
       )}
       {field.hint && <small id={`${id}-hint`}>{field.hint}</small>}
     </div>
+  );
+}
+
+/** PEM, pasted or from a file. */
+function Certificates({ id, value, change }: { id: string; value: string; change: (value: string) => void }) {
+  return (
+    <>
+      <textarea
+        id={id}
+        rows={3}
+        value={value}
+        spellcheck={false}
+        placeholder="-----BEGIN CERTIFICATE-----"
+        aria-describedby={`${id}-hint`}
+        onInput={(e) => change(e.currentTarget.value)}
+      />
+      <input
+        type="file"
+        accept=".pem,.crt,.cer"
+        aria-label="Take it from a file"
+        onChange={(e) => void e.currentTarget.files?.[0]?.text().then(change)}
+      />
+    </>
   );
 }

@@ -6,6 +6,8 @@ import { whenFull } from "./outlook";
 
 const WIDTH = 1000;
 const HEIGHT = 240;
+/** Within this the hour tells more than the day. */
+const SHORT_MS = 2 * 86_400_000;
 /** Rows of the table of numbers. */
 const ROWS = 12;
 
@@ -27,6 +29,7 @@ export function History({ points, forecast, now }: { points: Point[]; forecast: 
   const last = points.at(-1);
   if (!first || !last) return null;
   const end = endOf(points, forecast, now);
+  const edge = end - first.at_ms < SHORT_MS ? moment : day;
   const top = Math.max(...points.map((point) => point.size_bytes), 1) * 1.06;
   const x = (at: number) => ((at - first.at_ms) / Math.max(end - first.at_ms, 1)) * WIDTH;
   const y = (bytes: number) => HEIGHT - (Math.min(bytes, top) / top) * HEIGHT;
@@ -77,8 +80,8 @@ export function History({ points, forecast, now }: { points: Point[]; forecast: 
           <line class="now" x1={start.x} x2={start.x} y1="0" y2={HEIGHT} />
         </svg>
         <div class="times">
-          <span>{day(first.at_ms)}</span>
-          <span>{day(end)}</span>
+          <span>{edge(first.at_ms)}</span>
+          <span>{edge(end)}</span>
         </div>
       </div>
       <details>

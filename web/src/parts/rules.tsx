@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { ask, Problem } from "../api";
-import { count, freed, moment, option, parseSize, size } from "../format";
+import { count, cronText, freed, moment, option, parseSize, size } from "../format";
 import { useLive } from "../live";
 import type { Foreseen, Group, Mark, Outlook, Policy, Volume } from "../types";
 import { Trouble } from "./bits";
@@ -142,7 +142,7 @@ export function changeCommand(rules: Rules): string {
 /** When, in words. */
 export function whenText(rules: Rules): string {
   const clock =
-    rules.times === "every" ? `every ${rules.every}` : rules.times === "cron" ? `at ${rules.cron}` : "";
+    rules.times === "every" ? `every ${rules.every}` : rules.times === "cron" ? cronText(rules.cron) : "";
   const changed = rules.changed ? `as soon as ${rules.changed} changed` : "";
   const passed = rules.passed ? `${rules.passed} after its last run` : "";
   return `${[clock, changed, passed].filter(Boolean).join(", and ")}, by the clock of ${rules.zone}`;
@@ -397,7 +397,7 @@ export function Foreseeing({ outlook }: { outlook: Outlook }) {
       <p>
         <strong>{outlook.volume}</strong>: {count(outlook.marks.length, "mark")} of this policy after{" "}
         {count(outlook.runs, "run")}
-        {outlook.foreign > 0 && `, ${outlook.foreign} that are not its own`}
+        {outlook.foreign > 0 && ` beside ${count(outlook.foreign, "other mark")}`}
         {outlook.gone.length > 0 &&
           `; ${outlook.gone.length} of those that are there now will be gone, which gives back ${freed(outlook.frees)}`}
         .
@@ -408,6 +408,7 @@ export function Foreseeing({ outlook }: { outlook: Outlook }) {
           chosen={chosen ?? marks.at(-1)?.name ?? ""}
           choose={choose}
           now={outlook.at_ms}
+          isAhead
         />
       )}
       {shown && (

@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Problem } from "../api";
 import { refresh } from "../live";
-import { Button, Commands, Head } from "./bits";
+import { Button, Commands, Head, Said } from "./bits";
 
 /** One thing that is done at the end. */
 export interface Act {
@@ -118,10 +118,10 @@ export function Wizard(props: WizardProps) {
             props.after
           ) : (
             <div class="actions">
-              <a class="button quiet" href={leave}>
+              <a class="button quiet leave" href={leave}>
                 {progress.done > 0 ? "Leave it so" : "Cancel"}
               </a>
-              <span class="why">{why}</span>
+              {why && <span class="why">{why}</span>}
               {at > 0 && progress.done === 0 && <Button act={() => move(at - 1)}>Back</Button>}
               <button
                 type="submit"
@@ -178,7 +178,11 @@ function Check({ summary, acts, promise, progress }: WizardProps & { progress: P
       {progress.problem && (
         <div class="trouble" role="alert">
           <strong>{progress.problem.message}</strong>
-          {progress.problem.wayOut && <span>{progress.problem.wayOut}</span>}
+          {progress.problem.wayOut && (
+            <span>
+              <Said text={progress.problem.wayOut} />
+            </span>
+          )}
         </div>
       )}
       {acts.length > 0 && <Commands lines={acts.map((act) => act.command)} />}

@@ -82,6 +82,7 @@ impl Demo {
         let nowhere_else = "127.0.0.1:0".to_owned();
         let portal = |group| PortalAddress { address: nowhere_else.clone(), group };
         Overrides {
+            name: "demo".parse().ok(),
             listen: Some(vec![ListenAddress::Tcp(nowhere_else.clone())]),
             iscsi_listen: Some(vec![portal(1), portal(2)]),
             api_listen: Some(vec![nowhere_else]),

@@ -1,14 +1,22 @@
 //! What clients do with disks, counted where every door and attachment gets one: reads, writes and flushes of each
 //! volume and view, and how long they took; and how long marks take to be taken. Counters begin at 0 with the daemon.
 //!
-//! Marks are read-only and many; what is read of them is counted nowhere.
+//! Marks are read-only and many; what is read of them is counted nowhere. The last minutes are also kept in steps, for
+//! charts; see [`recent`].
+
+pub mod recent;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::clock::Clock;
+use base::name::Name;
 use disk::{AnyDisk, StatsDisk};
 use store::{DiskRef, Pool, StoreError};
+
+use crate::appliance::Appliance;
+use crate::error::ControlError;
+use recent::{Recent, STEP, TrafficStatus};
 
 pub use disk::stats::{Counted, Counters, LATENCY_CLASSES, Reading, Stats};
 
@@ -18,12 +26,19 @@ pub struct Traffic {
     clock: Arc<dyn Clock>,
     disks: Mutex<BTreeMap<DiskRef, Arc<Stats>>>,
     marks: Counters,
+    recent: Mutex<Recent>,
 }
 
 impl Traffic {
     /// Counts what is done with the disks of this pool.
     pub fn new(pool: Arc<Pool>, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, clock, disks: Mutex::default(), marks: Counters::default() }
+        Self {
+            pool,
+            clock,
+            disks: Mutex::default(),
+            marks: Counters::default(),
+            recent: Mutex::default(),
+        }
     }
 
     /// The pool.
@@ -68,7 +83,39 @@ impl Traffic {
         self.marks.read()
     }
 
+    /// Measures step after step, for as long as it runs.
+    pub(crate) async fn measure(&self) {
+        let mut ticks = tokio::time::interval(STEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let disks = self.disks_read();
+            self.recent().look(&disks, self.clock.monotonic(), self.clock.wall_ms());
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn disks(&self) -> MutexGuard<'_, BTreeMap<DiskRef, Arc<Stats>>> {
         self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Appliance {
+    /// What clients did in the last minutes, with all disks together.
+    pub fn recent_traffic(&self) -> TrafficStatus {
+        self.traffic().recent().told(None, self.clock().wall_ms())
+    }
+
+    /// What clients did in the last minutes with a volume.
+    ///
+    /// # Errors
+    /// `Store` where there is no such volume.
+    pub fn recent_traffic_of(&self, volume: &Name) -> Result<TrafficStatus, ControlError> {
+        let of = DiskRef::Volume(volume.clone());
+        self.pool().id_of(&of)?;
+        Ok(self.traffic().recent().told(Some(&of), self.clock().wall_ms()))
     }
 }
