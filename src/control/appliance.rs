@@ -29,7 +29,7 @@ use crate::error::ControlError;
 use crate::events::{self, Events};
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
-use crate::inventory::{self, Inventory, Place, open_pool};
+use crate::inventory::{self, Inventory};
 use crate::iscsi::Iscsi;
 use crate::job_history::Past;
 use crate::jobs::Jobs;
@@ -143,10 +143,8 @@ impl Appliance {
         // Before the doors open: who sees one looks for the socket at once, and that must not wait for a database.
         let catalogue = open_catalogue(&state).await?;
         let past = Past::of(&catalogue, clock.wall_ms()).await;
-        let (has_past, forgotten) =
-            (Vault::has_been_opened(state.path()), config.pool.forgotten);
-        let place = Place { state: &state, shelf, catalogue: &catalogue, has_past, forgotten };
-        let pool = open_pool(place, config.pool_options(), &world).await?;
+        let inventory = Inventory::new(Arc::clone(&catalogue), &state, config.pool.forgotten);
+        let pool = inventory.open_pool(shelf, config.pool_options(), &world).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
         let events = Events::new(Arc::clone(&clock));
@@ -173,7 +171,7 @@ impl Appliance {
             audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
             policies: Arc::new(Policies::open(state.path(), Arc::clone(&catalogue)).await),
-            inventory: Arc::new(Inventory::new(Arc::clone(&catalogue), forgotten, has_past)),
+            inventory: Arc::new(inventory),
             catalogue,
             vault,
             traffic,
@@ -199,15 +197,20 @@ impl Appliance {
             rng: Arc::clone(&world.rng),
             state,
         };
-        appliance.watch_what_goes_on();
         let appliance = Arc::new(appliance);
-        tokio::spawn(events::watch(Arc::downgrade(&appliance)));
-        appliance.look_at_inventory().await;
-        tokio::spawn(inventory::watch(Arc::downgrade(&appliance)));
-        appliance.policies.begin(&appliance);
-        appliance.capacity.begin(&appliance);
-        appliance.alerts.begin(&appliance);
+        appliance.begin_tasks().await;
         Ok(appliance)
+    }
+
+    /// Begins what goes on by itself.
+    async fn begin_tasks(self: &Arc<Self>) {
+        self.watch_what_goes_on();
+        tokio::spawn(events::watch(Arc::downgrade(self)));
+        self.look_at_inventory().await;
+        tokio::spawn(inventory::watch(Arc::downgrade(self)));
+        self.policies.begin(self);
+        self.capacity.begin(self);
+        self.alerts.begin(self);
     }
 
     /// What the store was still copying when the last daemon ended goes on; so do the jobs.

@@ -102,7 +102,9 @@ impl Place {
         let Found { kept, silences, is_to_be_sealed } = self.find()?;
         if is_to_be_sealed {
             match self.save(&kept, silences.clone()) {
-                Ok(()) => tracing::info!("secrets of channels are sealed with the key that is here now"),
+                Ok(()) => {
+                    tracing::info!("secrets of channels are sealed with the key that is here now")
+                }
                 Err(error) => tracing::warn!(%error, "secrets of channels stay as they lie there"),
             }
         }
@@ -175,7 +177,10 @@ impl Place {
             Err(error) => {
                 let way_out = error.way_out().unwrap_or_default();
                 tracing::error!(channel = %name, %error, "a channel tells nothing");
-                Err(Locked { sealed, why: format!("its secret cannot be opened: {error}; {way_out}") })
+                Err(Locked {
+                    sealed,
+                    why: format!("its secret cannot be opened: {error}; {way_out}"),
+                })
             }
         }
     }

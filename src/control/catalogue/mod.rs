@@ -222,8 +222,8 @@ impl Catalogue {
     /// # Errors
     /// `Catalogue` where that does not work.
     pub fn put_copy_aside(&self) -> Result<(), ControlError> {
-        let aside = copy::put_aside(&self.copy, "other").map_err(|error| ControlError::Catalogue {
-            why: format!("put the copy of another pool aside: {error}"),
+        let aside = copy::put_aside(&self.copy, "other").map_err(|error| {
+            ControlError::Catalogue { why: format!("put the copy of another pool aside: {error}") }
         })?;
         if let Some(aside) = aside {
             tracing::warn!(file = %aside.display(), "the catalogue of another pool is kept there");
@@ -302,7 +302,8 @@ fn open_or_restore(path: &Path, copy: &Path) -> Result<Opened, String> {
             Err(Unusable::Damaged(why)) => why,
         },
     };
-    let aside = copy::put_aside(path, DAMAGED).map_err(|error| format!("{why}; put it aside: {error}"))?;
+    let aside =
+        copy::put_aside(path, DAMAGED).map_err(|error| format!("{why}; put it aside: {error}"))?;
     let kept = aside.map(|aside| format!(" (it is {} now)", aside.display())).unwrap_or_default();
     let restored = copy.exists() && copy::take(copy, path).is_ok();
     let told = match restored {
@@ -316,7 +317,8 @@ fn open_or_restore(path: &Path, copy: &Path) -> Result<Opened, String> {
         Err(Unusable::Now(error)) => Err(error),
         Err(Unusable::Damaged(error)) => {
             // The copy is damaged too: begin anew, and leave it where it is for somebody to look at.
-            copy::put_aside(path, DAMAGED).map_err(|error| format!("{why}; put it aside: {error}"))?;
+            copy::put_aside(path, DAMAGED)
+                .map_err(|error| format!("{why}; put it aside: {error}"))?;
             let (database, is_new) = open(path).map_err(|unusable| unusable.why())?;
             let told =
                 format!("{why}{kept}, and the copy in the pool is no better ({error}); {ANEW}");

@@ -132,8 +132,7 @@ impl Known {
     /// It, without what somebody says is meant to be gone; nothing, where nothing of this is missing.
     pub(super) fn without(&self, of: &str) -> Option<Self> {
         let mut next = self.clone();
-        next.volumes
-            .retain(|_, one| one.noted.missing_ms.is_none() || of != of_volume(&one.name));
+        next.volumes.retain(|_, one| one.noted.missing_ms.is_none() || of != of_volume(&one.name));
         next.targets.retain(|name, noted| noted.missing_ms.is_none() || of != of_target(name));
         next.lost.remove(of);
         (next != *self).then_some(next)
@@ -172,8 +171,7 @@ impl Known {
                 "which policies there were is not known: the catalogue was lost before {}, and there was no copy of it",
                 when::utc(*since_ms)
             );
-            let way_out =
-                "make them anew with `policy create`, and then acknowledge the alert of this: `alert ls`, then \
+            let way_out = "make them anew with `policy create`, and then acknowledge the alert of this: `alert ls`, then \
                  `alert ack ID`";
             all.push(missing(POLICIES.into(), what, way_out));
         }

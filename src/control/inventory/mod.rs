@@ -24,11 +24,13 @@ use crate::alerts::rule::{Finding, Rule};
 use crate::appliance::Appliance;
 use crate::catalogue::{Catalogue, on_a_thread, peek};
 use crate::error::ControlError;
+use crate::secrets::Vault;
+use crate::state::StateDir;
 use crate::status::PoolStatus;
 
-pub use pool::{BadForgottenPool, ForgottenPool};
-pub(crate) use pool::{Place, open_pool};
 use known::{Known, Look, POLICIES, Seen, Thing};
+pub use pool::{BadForgottenPool, ForgottenPool};
+pub(crate) use pool::{pool_at, refusal};
 
 /// How often is looked, besides whenever something comes or goes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -36,6 +38,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// What is known of pool, volumes and targets.
 pub(crate) struct Inventory {
     catalogue: Arc<Catalogue>,
+    /// Where the appliance lives.
+    dir: StateDir,
     /// The pool that is given up.
     forgotten: Option<ForgottenPool>,
     /// Whether a daemon ran here before this one.
@@ -61,13 +65,15 @@ struct State {
 }
 
 impl Inventory {
+    /// That of a state directory, before its pool is opened.
     pub(crate) fn new(
         catalogue: Arc<Catalogue>,
+        dir: &StateDir,
         forgotten: Option<ForgottenPool>,
-        has_past: bool,
     ) -> Self {
+        let has_past = Vault::has_been_opened(dir.path());
         let (state, looking, changed) = Default::default();
-        Self { catalogue, forgotten, has_past, state, looking, changed }
+        Self { catalogue, dir: dir.clone(), forgotten, has_past, state, looking, changed }
     }
 
     /// Compares what is known with what there is, and keeps what came of it. What cannot be kept is tried again at the
@@ -212,14 +218,22 @@ impl Inventory {
     }
 }
 
-/// What is missing by the catalogue of a state directory, whether a daemon runs on it or not, and the pool that it is
-/// of. Changes nothing. Blocks.
+/// What the catalogue of a state directory tells, whether a daemon runs there or not.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The pool that it is of.
+    pub pool: Option<Id>,
+    /// What is missing.
+    pub missing: Vec<Finding>,
+}
+
+/// Looks into the catalogue of a state directory. Changes nothing. Blocks.
 ///
 /// # Errors
 /// `Catalogue` where that cannot be read.
-pub(crate) fn peek_at(state: &Path) -> Result<Option<(Option<Id>, Vec<Finding>)>, ControlError> {
-    let known = peek(state, rows::read)?;
-    Ok(known.map(|known| (known.pool, known.findings())))
+pub(crate) fn peek_at(state: &Path) -> Result<Told, ControlError> {
+    let known = peek(state, rows::read)?.unwrap_or_default();
+    Ok(Told { pool: known.pool, missing: known.findings() })
 }
 
 /// Looks now and then, for as long as there is an appliance.

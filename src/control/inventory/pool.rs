@@ -9,9 +9,10 @@ use base::id::Id;
 use disk::Shelf;
 use store::{Pool, PoolOptions, World};
 
-use super::rows;
+use super::{Inventory, rows};
 use crate::catalogue::{Catalogue, on_a_thread};
 use crate::error::ControlError;
+use crate::inspect::open_shelf;
 use crate::state::StateDir;
 
 /// A pool that is given up, with its volumes.
@@ -25,7 +26,9 @@ pub enum ForgottenPool {
 
 /// Why a text names no pool to give up.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no pool: write the 32 hexadecimal digits by which the daemon told of it, or `unknown`")]
+#[error(
+    "{0:?} names no pool: write the 32 hexadecimal digits by which the daemon told of it, or `unknown`"
+)]
 pub struct BadForgottenPool(String);
 
 impl FromStr for ForgottenPool {
@@ -48,48 +51,24 @@ impl fmt::Display for ForgottenPool {
     }
 }
 
-/// What is known of the place where a pool is to be opened.
-pub(crate) struct Place<'a> {
-    pub state: &'a StateDir,
-    pub shelf: Arc<dyn Shelf>,
-    pub catalogue: &'a Arc<Catalogue>,
-    /// Whether a daemon ran here before this one.
-    pub has_past: bool,
-    /// The pool that is given up.
-    pub forgotten: Option<ForgottenPool>,
-}
-
-impl Place<'_> {
-    /// The pool that should be there; nothing where there never was one.
-    async fn expected(&self) -> Option<ForgottenPool> {
-        let read = |catalogue: &Catalogue| catalogue.read(rows::read_pool);
-        let known = match on_a_thread(self.catalogue, read).await {
-            Ok(known) => known,
-            Err(error) => {
-                tracing::warn!(%error, "nothing tells which pool this should be");
-                None
-            }
-        };
-        let of_the_past = self.has_past.then_some(ForgottenPool::Unknown);
-        known.map(ForgottenPool::Known).or(of_the_past)
-    }
-
-    fn refusal(&self, expected: ForgottenPool, found: Option<Id>) -> ControlError {
-        let dir = self.state.pool().display().to_string();
-        let there = match found {
-            Some(found) => format!("the one in {dir} is {found}"),
-            None => format!("there is none in {dir}"),
-        };
-        let why = match expected {
-            ForgottenPool::Known(id) => format!("this appliance has the pool {id}, and {there}"),
-            ForgottenPool::Unknown => format!("this appliance has had a pool, and {there}"),
-        };
-        let instead = if found.is_some() { "that one" } else { "a new one" };
-        let way_out = format!(
-            "mount the disk that it lies on, or put it back, and start again; to give it up with all its volumes and \
-             begin with {instead}, `tidemarkd --forget-pool {expected}`"
-        );
-        ControlError::Conflict { why, way_out }
+impl Inventory {
+    /// Opens the pool, and makes it at the first start.
+    ///
+    /// # Errors
+    /// `Conflict` where it is another than was known, or none though there was one; what the store says.
+    pub(crate) async fn open_pool(
+        &self,
+        shelf: Arc<dyn Shelf>,
+        options: PoolOptions,
+        world: &World,
+    ) -> Result<Arc<Pool>, ControlError> {
+        let found = Pool::identity(&shelf).await?;
+        self.check(found).await?;
+        if found.is_none() {
+            Pool::create(&shelf, &options, world).await?;
+            tracing::info!(dir = %self.dir.pool().display(), "made a new pool");
+        }
+        Ok(Pool::open(shelf, options, world.clone()).await?)
     }
 
     /// Whether the pool that was found may be opened, or one be made where there is none.
@@ -107,33 +86,65 @@ impl Place<'_> {
             return Ok(());
         }
         if self.forgotten != Some(expected) {
-            return Err(self.refusal(expected, found));
+            return Err(refusal(&self.dir, expected, found));
         }
         tracing::warn!(pool = %expected, found = ?found, "the pool that was known is given up");
         if found.is_some() {
             // What the other knew of itself is not lost with the first copy of this catalogue.
-            on_a_thread(self.catalogue, Catalogue::put_copy_aside).await?;
+            on_a_thread(&self.catalogue, Catalogue::put_copy_aside).await?;
         }
         Ok(())
     }
+
+    /// The pool that should be there; nothing where there never was one.
+    async fn expected(&self) -> Option<ForgottenPool> {
+        let read = |catalogue: &Catalogue| catalogue.read(rows::read_pool);
+        let known = match on_a_thread(&self.catalogue, read).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(%error, "nothing tells which pool this should be");
+                None
+            }
+        };
+        let of_the_past = self.has_past.then_some(ForgottenPool::Unknown);
+        known.map(ForgottenPool::Known).or(of_the_past)
+    }
 }
 
-/// Opens the pool, and makes it at the first start.
+/// Why the pool that was found, or none, is not taken for the one that should be there.
+pub(crate) fn refusal(
+    state: &StateDir,
+    expected: ForgottenPool,
+    found: Option<Id>,
+) -> ControlError {
+    let dir = state.pool().display().to_string();
+    let there = match found {
+        Some(found) => format!("the one in {dir} is {found}"),
+        None => format!("there is none in {dir}"),
+    };
+    let why = match expected {
+        ForgottenPool::Known(id) => format!("this appliance has the pool {id}, and {there}"),
+        ForgottenPool::Unknown => format!("this appliance has had a pool, and {there}"),
+    };
+    let instead = if found.is_some() { "that one" } else { "a new one" };
+    let way_out = format!(
+        "mount the disk that it lies on, or put it back, and start again; to give it up with all its volumes and begin \
+         with {instead}, `tidemarkd --forget-pool {expected}`"
+    );
+    ControlError::Conflict { why, way_out }
+}
+
+/// The pool in a state directory that no daemon uses; nothing where there is none. Changes nothing.
 ///
 /// # Errors
-/// `Conflict` where it is another than was known, or none though there was one; what the store says.
-pub(crate) async fn open_pool(
-    place: Place<'_>,
-    options: PoolOptions,
-    world: &World,
-) -> Result<Arc<Pool>, ControlError> {
-    let found = Pool::identity(&place.shelf).await?;
-    place.check(found).await?;
-    if found.is_none() {
-        Pool::create(&place.shelf, &options, world).await?;
-        tracing::info!(dir = %place.state.pool().display(), "made a new pool");
+/// `StateInUse` where somebody has it, or what the store says.
+pub(crate) async fn pool_at(state: &StateDir) -> Result<Option<Id>, ControlError> {
+    let dir = state.pool();
+    // Where no pool ever was, opening it would leave a lock there.
+    if !dir.join(".lock").exists() {
+        return Ok(None);
     }
-    Ok(Pool::open(place.shelf, options, world.clone()).await?)
+    Ok(Pool::identity(&open_shelf(&dir)?).await?)
 }
 
 #[cfg(test)]

@@ -326,7 +326,3 @@ async fn on_a_thread<T: Send + 'static>(
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-#[path = "desk_tests.rs"]
-mod tests;

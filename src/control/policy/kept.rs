@@ -86,7 +86,10 @@ impl Kept {
                     add_runs(change, policy.id, runs.get(&policy.id).map_or(&[], Vec::as_slice))?;
                 }
                 taken::note(change, old)?;
-                tracing::info!(policies = policies.len(), "policies of an earlier version are in the catalogue now");
+                tracing::info!(
+                    policies = policies.len(),
+                    "policies of an earlier version are in the catalogue now"
+                );
             }
             Ok(taken)
         })

@@ -8,9 +8,9 @@ use base::name::{MarkRef, Name};
 use base::units::{Extent, SECTOR_LEN};
 use store::{MarkRequest, MarkStatus, StoreError};
 
+use super::desk::{Policies, locked};
 use super::keep::Stamp;
 use super::ledger::note_kind;
-use super::desk::{Policies, locked};
 use super::office::is_pinned;
 use super::planner::{Due, SET_BACK_MS, timestamp};
 use super::rules::Policy;

@@ -138,8 +138,7 @@ impl OldFiles {
 /// Whether these are in the catalogue.
 pub(super) fn is_taken(change: &Transaction<'_>, old: &OldFiles) -> Result<Taken, ControlError> {
     let sql = "SELECT digest FROM taken_file WHERE name = ?1";
-    let noted: Option<Vec<u8>> =
-        change.query_row(sql, [POLICIES], |row| row.get(0)).optional()?;
+    let noted: Option<Vec<u8>> = change.query_row(sql, [POLICIES], |row| row.get(0)).optional()?;
     let count: u64 = change.query_row("SELECT count(*) FROM policy", [], |row| row.get(0))?;
     Ok(match noted {
         Some(noted) if noted == old.digest() => Taken::Before,
