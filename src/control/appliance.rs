@@ -11,11 +11,12 @@ use base::clock::Clock;
 use base::rng::Rng;
 use disk::Shelf;
 use kernel_stubs::Attacher;
-use store::{Pool, PoolOptions, World};
+use store::{Pool, World};
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::alerts::Alerts;
+use crate::alerts::rule::Finding;
 use crate::answers::Answers;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
@@ -28,9 +29,11 @@ use crate::error::ControlError;
 use crate::events::{self, Events};
 use crate::exports::PoolExports;
 use crate::inspect::open_shelf;
+use crate::inventory::{self, Inventory};
 use crate::iscsi::Iscsi;
 use crate::job_history::Past;
 use crate::jobs::Jobs;
+use crate::opening::{close_pool, keep_copies, open_catalogue, watch};
 use crate::policy::Policies;
 use crate::secrets::Vault;
 use crate::state::{StateDir, StateLock, while_in_use};
@@ -43,12 +46,6 @@ use crate::volumes::Sessions;
 
 /// How long a process on its way out may hold the pool after the state directory.
 const POOL_HOLDER: Duration = Duration::from_secs(5);
-
-/// How soon a mapped disk that has failed is seen to have.
-const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How old the copy of the catalogue in the pool may become.
-const COPY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running appliance.
 pub struct Appliance {
@@ -81,6 +78,7 @@ pub struct Appliance {
     api_trouble: Mutex<Option<String>>,
     events: Events,
     policies: Arc<Policies>,
+    inventory: Arc<Inventory>,
     capacity: Arc<Capacity>,
     alerts: Arc<Alerts>,
 }
@@ -145,7 +143,8 @@ impl Appliance {
         // Before the doors open: who sees one looks for the socket at once, and that must not wait for a database.
         let catalogue = open_catalogue(&state).await?;
         let past = Past::of(&catalogue, clock.wall_ms()).await;
-        let pool = open_pool(&state, shelf, config.pool_options(), &world).await?;
+        let inventory = Inventory::new(Arc::clone(&catalogue), &state, config.pool.forgotten);
+        let pool = inventory.open_pool(shelf, config.pool_options(), &world).await?;
         let background = tokio::spawn(Arc::clone(&pool).run());
         let uses = Uses::default();
         let events = Events::new(Arc::clone(&clock));
@@ -164,13 +163,16 @@ impl Appliance {
                 return Err(error);
             }
         };
-        let (by, name) = (Arc::clone(&catalogue), config.appliance_name());
-        let alerts = Alerts::open(state.path(), name, by, Arc::clone(&clock), events.clone());
+        let (of, at, name) = (Arc::clone(&catalogue), Arc::clone(&clock), config.appliance_name());
+        let by = Arc::clone(&vault);
+        let alerts = Alerts::open(state.path(), name, of, at, events.clone(), by);
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
             answers: Arc::new(Answers::new(&catalogue, &vault, &clock)),
             audit: Arc::new(Audit::new(Arc::clone(&catalogue), Arc::clone(&clock), state.path())),
             copying: tokio::spawn(keep_copies(Arc::clone(&catalogue))),
+            policies: Arc::new(Policies::open(state.path(), Arc::clone(&catalogue)).await),
+            inventory: Arc::new(inventory),
             catalogue,
             vault,
             api: Mutex::default(),
@@ -190,20 +192,26 @@ impl Appliance {
             attachments,
             jobs: Jobs::new(Arc::clone(&clock), events.clone(), past),
             events,
-            policies: Arc::new(Policies::open(state.path())),
             capacity: Arc::new(Capacity::open(state.path())),
             alerts: Arc::new(alerts),
             clock,
             rng: Arc::clone(&world.rng),
             state,
         };
-        appliance.watch_what_goes_on();
         let appliance = Arc::new(appliance);
-        tokio::spawn(events::watch(Arc::downgrade(&appliance)));
-        appliance.policies.begin(&appliance);
-        appliance.capacity.begin(&appliance);
-        appliance.alerts.begin(&appliance);
+        appliance.begin_tasks().await;
         Ok(appliance)
+    }
+
+    /// Begins what goes on by itself.
+    async fn begin_tasks(self: &Arc<Self>) {
+        self.watch_what_goes_on();
+        tokio::spawn(events::watch(Arc::downgrade(self)));
+        self.look_at_inventory().await;
+        tokio::spawn(inventory::watch(Arc::downgrade(self)));
+        self.policies.begin(self);
+        self.capacity.begin(self);
+        self.alerts.begin(self);
     }
 
     /// What the store was still copying when the last daemon ended goes on; so do the jobs.
@@ -230,6 +238,7 @@ impl Appliance {
     pub async fn reload(&self, config: Config) -> Result<Reloaded, ControlError> {
         self.exports.set_default(config.nbd.default_export.clone());
         let opened = self.doors.reload(&config).await;
+        self.alerts.open_again().await;
         let needs_restart = self.config().needs_restart(&config);
         let mut told = needs_restart.clone();
         told.extend(opened.as_ref().err().map(|error| {
@@ -262,6 +271,7 @@ impl Appliance {
         self.attachments.detach_all().await;
         self.jobs.stop().await;
         self.state.remove_socket(&self.lock);
+        self.close_inventory().await;
         if let Err(error) = on_a_thread(&self.catalogue, Catalogue::keep_copy).await {
             tracing::warn!(%error, "copy the catalogue into the pool");
         }
@@ -284,7 +294,7 @@ impl Appliance {
     pub fn status(&self) -> ApplianceStatus {
         let (pool, volumes, views) = (self.pool.status(), self.pool.volumes(), self.pool.views());
         let mut troubles = self.own_troubles(&pool, &volumes, &views);
-        troubles.extend(self.alerts.findings(&pool).iter().map(|finding| finding.trouble()));
+        troubles.extend(self.findings_of(&pool).iter().map(|finding| finding.trouble()));
         ApplianceStatus {
             name: self.config().appliance_name(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -303,6 +313,11 @@ impl Appliance {
             alerts_open: self.alerts.count(),
             troubles,
         }
+    }
+
+    /// What is wrong that no part of the appliance tells as a trouble.
+    pub(crate) fn findings_of(&self, pool: &PoolStatus) -> Vec<Finding> {
+        [self.alerts.findings(pool), self.inventory.findings(pool)].concat()
     }
 
     /// What a person should look at that parts of the appliance tell by themselves.
@@ -489,6 +504,10 @@ impl Appliance {
         &self.policies
     }
 
+    pub(crate) fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
     pub(crate) fn capacity_desk(&self) -> &Arc<Capacity> {
         &self.capacity
     }
@@ -537,57 +556,4 @@ impl Appliance {
     fn not_in_force(&self) -> MutexGuard<'_, Vec<String>> {
         self.not_in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Opens the pool, and makes it at the first start.
-async fn open_pool(
-    state: &StateDir,
-    shelf: Arc<dyn Shelf>,
-    options: PoolOptions,
-    world: &World,
-) -> Result<Arc<Pool>, ControlError> {
-    if !Pool::exists(&shelf).await? {
-        Pool::create(&shelf, &options, world).await?;
-        tracing::info!(dir = %state.pool().display(), "made a new pool");
-    }
-    Ok(Pool::open(shelf, options, world.clone()).await?)
-}
-
-/// Opens the catalogue, on a thread that may wait for a disk.
-async fn open_catalogue(state: &StateDir) -> Result<Arc<Catalogue>, ControlError> {
-    let (dir, pool) = (state.path().to_owned(), state.pool());
-    let opened = tokio::task::spawn_blocking(move || Catalogue::open(&dir, &pool)).await;
-    opened.map(Arc::new).map_err(|error| ControlError::State {
-        what: "open the catalogue".into(),
-        why: error.to_string(),
-    })
-}
-
-/// Keeps the copy of the catalogue in the pool, for as long as it runs.
-async fn keep_copies(catalogue: Arc<Catalogue>) {
-    loop {
-        tokio::time::sleep(COPY_INTERVAL).await;
-        if let Err(error) = on_a_thread(&catalogue, Catalogue::keep_copy).await {
-            tracing::warn!(%error, "copy the catalogue into the pool");
-        }
-    }
-}
-
-/// Tells logical units whether their disks are there, and measures traffic, for as long as it runs.
-async fn watch(iscsi: Arc<Iscsi>, traffic: Arc<Traffic>) {
-    let disks = async {
-        loop {
-            tokio::time::sleep(DISK_WATCH_INTERVAL).await;
-            iscsi.refresh();
-        }
-    };
-    tokio::join!(traffic.measure(), disks);
-}
-
-async fn close_pool(pool: &Pool, background: JoinHandle<()>) -> Result<(), ControlError> {
-    let closed = pool.close().await;
-    if let Err(error) = background.await {
-        tracing::error!(%error, "the pool's background work broke off");
-    }
-    Ok(closed?)
 }

@@ -40,6 +40,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use store::{Compression, PoolOptions};
 
 use crate::error::ControlError;
+use crate::inventory::ForgottenPool;
 use crate::state::StateDir;
 
 /// The port that is registered for NBD.
@@ -277,6 +278,9 @@ pub struct PoolConfig {
     pub journal_size: Option<ByteSize>,
     /// The level of zstd for preserved blocks; 0 is off.
     pub compression_level: Option<i32>,
+    /// The pool that is given up with its volumes. Not for files: it is said once, and by its name.
+    #[serde(skip)]
+    pub forgotten: Option<ForgottenPool>,
 }
 
 /// The log.
@@ -318,6 +322,8 @@ pub struct Overrides {
     pub api_listen: Option<Vec<String>>,
     /// Bytes of a new pool's journal.
     pub journal_size: Option<ByteSize>,
+    /// The pool that is given up.
+    pub forgotten_pool: Option<ForgottenPool>,
     /// The log's level.
     pub log_level: Option<String>,
     /// Whether another port will do where the default one of NBD is taken.
@@ -367,6 +373,7 @@ impl Config {
         self.iscsi.listen = overrides.iscsi_listen.or(self.iscsi.listen.take());
         self.iscsi.is_port_flexible = overrides.is_quickstart && !is_chosen;
         self.api.listen = overrides.api_listen.or(self.api.listen.take());
+        self.pool.forgotten = overrides.forgotten_pool;
         self.pool.journal_size = overrides.journal_size.or(self.pool.journal_size);
         self.log.level = overrides.log_level.or(self.log.level.take());
         let is_default = self.nbd.listen == NbdConfig::default().listen;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::attachers::of_this_host;
 use crate::config::{Config, Overrides};
+use crate::error::ControlError;
+use crate::inventory::{self, ForgottenPool, Told};
 use crate::state::StateDir;
 
 /// Free space below which a pool has no room for its journal.
@@ -67,7 +69,7 @@ impl Check {
 }
 
 /// Looks at everything. Must be called within a runtime.
-pub fn examine(state: &StateDir, clock: &Arc<dyn Clock>) -> Vec<Check> {
+pub async fn examine(state: &StateDir, clock: &Arc<dyn Clock>) -> Vec<Check> {
     let mut checks = vec![daemon(state), permissions(state)];
     match existing(state.path()) {
         Some(dir) => checks.extend([free_space(&dir), direct_io(&dir)]),
@@ -78,7 +80,7 @@ pub fn examine(state: &StateDir, clock: &Arc<dyn Clock>) -> Vec<Check> {
         )),
     }
     checks.extend([io_uring(), open_files(), time(state, &**clock)]);
-    checks.extend([iscsi(state), attaching(state, clock)]);
+    checks.extend([pool(state).await, iscsi(state), attaching(state, clock)]);
     checks
 }
 
@@ -211,6 +213,46 @@ fn time(state: &StateDir, clock: &dyn Clock) -> Check {
     }
 }
 
+/// Whether the pool is the one that the catalogue knows, and what of it is missing.
+async fn pool(state: &StateDir) -> Check {
+    let name = "pool";
+    let dir = state.path().to_owned();
+    let looked = tokio::task::spawn_blocking(move || inventory::peek_at(&dir)).await;
+    let looked = match looked {
+        Ok(looked) => looked,
+        Err(error) => Err(ControlError::Catalogue { why: error.to_string() }),
+    };
+    let (known, missing) = match looked {
+        Ok(Told { pool: Some(known), missing }) => (known, missing),
+        Ok(_) => return Check::ok(name, "none is known yet"),
+        Err(error) => {
+            let found = format!("nothing tells which it should be: {error}");
+            return Check::warn(name, found, "`status` tells what is wrong with the catalogue");
+        }
+    };
+    if state.running().is_none() {
+        let found = match inventory::pool_at(state).await {
+            Ok(found) => found,
+            Err(error) => {
+                let way_out = error.way_out().unwrap_or_else(|| "look at it with `inspect`".into());
+                return Check::fail(name, error.detail(), way_out);
+            }
+        };
+        if found != Some(known) {
+            let refusal = inventory::refusal(state, ForgottenPool::Known(known), found);
+            let way_out = refusal.way_out().unwrap_or_default();
+            return Check::fail(name, refusal.to_string(), way_out);
+        }
+    }
+    match missing.first() {
+        Some(first) => {
+            let all: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
+            Check::warn(name, all.join("; "), first.way_out.clone().unwrap_or_default())
+        }
+        None => Check::ok(name, known.to_string()),
+    }
+}
+
 fn iscsi(state: &StateDir) -> Check {
     let name = "iscsi";
     if let Err(error) = crate::iscsi::look(state.path()) {
@@ -271,7 +313,7 @@ mod tests {
     async fn what_is_wrong_with_the_clock_and_the_daemon_is_told_with_a_way_out() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::new(temp.path().join("none/yet"));
-        let checks = examine(&state, &clock());
+        let checks = examine(&state, &clock()).await;
         let by_name = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(by_name("clock").verdict, Verdict::Fail);
         assert_eq!(by_name("daemon").verdict, Verdict::Warn);
@@ -283,7 +325,7 @@ mod tests {
     async fn the_look_leaves_nothing_behind() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::new(temp.path());
-        examine(&state, &clock());
+        examine(&state, &clock()).await;
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 

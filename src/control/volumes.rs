@@ -15,6 +15,7 @@ use store::{
 use crate::appliance::Appliance;
 use crate::error::ControlError;
 use crate::events::EventKind;
+use crate::inventory::Leaving;
 use crate::jobs::{JobKind, JobPlan, JobStatus, Stop};
 use crate::status::RollbackStarted;
 use crate::uses::{Scope, User};
@@ -50,6 +51,7 @@ impl Appliance {
         size: ByteSize,
     ) -> Result<VolumeStatus, ControlError> {
         let made = self.pool().create_volume(name, size).await?;
+        self.inventory().settled(None);
         self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, %size, "volume created");
         Ok(made)
@@ -72,6 +74,7 @@ impl Appliance {
             });
         }
         let made = self.pool().adopt_volume(name, path).await?;
+        self.inventory().settled(None);
         self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, path = %path.display(), "volume adopted");
         Ok(made)
@@ -114,10 +117,13 @@ impl Appliance {
     /// `InUse` where somebody has it open, or what the store says: `Busy` where one of its marks is locked or
     /// viewed. Nobody is sent away then.
     pub async fn remove_volume(&self, name: &Name, them: Sessions) -> Result<(), ControlError> {
-        self.pool().volume(name)?;
+        let leaving = Leaving::Volume(self.pool().volume(name)?.id);
         self.pool().check_may_go(name)?;
         let (_closing, mapped) = self.close_off_mapped(Scope::Whole(name.clone()), them).await?;
-        self.pool().remove_volume(name).await?;
+        self.inventory().leaves(leaving.clone()).await;
+        let removed = self.pool().remove_volume(name).await;
+        self.inventory().settled(removed.is_err().then_some(leaving));
+        removed?;
         self.unmap_removed(mapped).await;
         self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, "volume removed");
@@ -143,7 +149,8 @@ impl Appliance {
         // Its disk goes elsewhere when it has everything: nobody must write to it until then.
         self.unmap_removed(mapped).await;
         let (pool, of) = (Arc::clone(self.pool()), name.clone());
-        let at_first = volume.unapplied_bytes;
+        let (at_first, leaving) = (volume.unapplied_bytes, Leaving::Volume(volume.id));
+        self.inventory().leaves(leaving.clone()).await;
         let plan = JobPlan {
             kind: JobKind::Release,
             of: DiskRef::Volume(name.clone()),
@@ -154,8 +161,11 @@ impl Appliance {
             stop: Stop::Not("a release goes on to its end"),
         };
         let (pool, name) = (Arc::clone(self.pool()), name.clone());
+        let inventory = Arc::clone(self.inventory());
         self.jobs().start(plan, async move {
-            let path = pool.release_volume(&name).await?;
+            let released = pool.release_volume(&name).await;
+            inventory.settled(released.is_err().then_some(leaving));
+            let path = released?;
             drop(closing);
             Ok(json!({ "path": path }))
         })

@@ -57,6 +57,19 @@ impl Pool {
         }
     }
 
+    /// The identity of the pool that a shelf holds; nothing where [`Pool::exists`] says that there is none.
+    ///
+    /// # Errors
+    /// `ForeignPool` or `Damaged` where no superblock can be read; what the shelf says.
+    pub async fn identity(shelf: &Arc<dyn Shelf>) -> Result<Option<Id>, StoreError> {
+        match shelf.open(superblock::NAME, Usage::Log) {
+            Ok(disk) if is_unfinished(shelf, &disk).await => Ok(None),
+            Ok(disk) => Ok(Some(superblock::read(&disk).await?.pool)),
+            Err(DiskError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes a pool on an empty shelf.
     ///
     /// # Errors

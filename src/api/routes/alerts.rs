@@ -50,7 +50,7 @@ async fn acknowledge(
     Extension(caller): Extension<Caller>,
     Named(id): Named<u64>,
 ) -> Answer<AlertStatus> {
-    let noted = to_the_end(async move { office.alerts().acknowledge(id, &caller.who).await });
+    let noted = to_the_end(async move { office.acknowledge_alert(id, &caller.who).await });
     Ok(Json(noted.await?))
 }
 

@@ -236,6 +236,26 @@ impl NewChannel {
         })
     }
 
+    /// Whether one makes sense that has a secret which cannot be opened.
+    ///
+    /// # Errors
+    /// As [`NewChannel::check`].
+    pub(super) fn check_locked(&self) -> Result<(), ControlError> {
+        // That it was a good one was checked when it was given.
+        let stand_in = Secret("x".repeat(webhook::KEY_LEN_MIN));
+        Self { secret: Some(stand_in), ..self.clone() }.check()
+    }
+
+    /// It, changed, where it has a secret that cannot be opened and is not given anew.
+    ///
+    /// # Errors
+    /// As [`NewChannel::changed_by`].
+    pub(super) fn changed_locked(&self, change: ChannelChange) -> Result<Self, ControlError> {
+        let stand_in = Secret("x".repeat(webhook::KEY_LEN_MIN));
+        let changed = Self { secret: Some(stand_in), ..self.clone() }.changed_by(change)?;
+        Ok(Self { secret: None, ..changed })
+    }
+
     /// It, changed.
     ///
     /// # Errors

@@ -125,6 +125,8 @@ impl Shared {
 /// A channel at work.
 pub(super) struct Courier {
     channel: NewChannel,
+    /// Why it tells nothing, where its secret cannot be opened.
+    locked: Option<String>,
     sender: mpsc::Sender<Letter>,
     shared: Arc<Shared>,
     work: JoinHandle<()>,
@@ -136,7 +138,17 @@ impl Courier {
         let (sender, letters) = mpsc::channel(QUEUE_MAX);
         let shared = Arc::new(Shared::default());
         let worker = Worker { channel: channel.clone(), clock, pace, shared: Arc::clone(&shared) };
-        Self { channel, sender, shared, work: tokio::spawn(worker.work(letters)) }
+        Self { channel, locked: None, sender, shared, work: tokio::spawn(worker.work(letters)) }
+    }
+
+    /// It, with a secret that cannot be opened: it takes no letters, and what is to be told waits.
+    pub(super) fn locked(self, why: String) -> Self {
+        Self { locked: Some(why), ..self }
+    }
+
+    /// Why its secret cannot be opened.
+    pub(super) fn lock(&self) -> Option<&str> {
+        self.locked.as_deref()
     }
 
     /// The channel.
@@ -144,8 +156,11 @@ impl Courier {
         &self.channel
     }
 
-    /// Hands a letter in; false where the queue is full, and then it is lost.
+    /// Hands a letter in; false where the queue is full, and then it is lost, or where its secret cannot be opened.
     pub(super) fn take(&self, letter: Letter) -> bool {
+        if self.locked.is_some() {
+            return false;
+        }
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let is_taken = self.sender.try_send(letter).is_ok();
         if !is_taken {
@@ -174,16 +189,19 @@ impl Courier {
             to: channel.to.clone(),
             least: channel.least,
             is_paused: channel.is_paused,
-            has_secret: channel.secret.is_some(),
+            has_secret: channel.secret.is_some() || self.locked.is_some(),
             waiting: self.shared.waiting.load(Ordering::Relaxed),
             lost: self.shared.lost.load(Ordering::Relaxed),
             delivered_ms: record.delivered_ms,
-            failure: record.failure.clone(),
+            failure: self.locked.clone().or_else(|| record.failure.clone()),
         }
     }
 
-    /// Why messages were given up, where some were and none was taken since.
+    /// Why messages were given up, where some were and none was taken since, or none is taken.
     pub(super) fn trouble(&self) -> Option<String> {
+        if self.locked.is_some() {
+            return self.locked.clone();
+        }
         let record = self.shared.record();
         let why = || record.failure.clone().unwrap_or_else(|| "its queue is full".into());
         record.has_given_up.then(why)

@@ -85,7 +85,7 @@ impl Appliance {
     fn findings(&self) -> Vec<Finding> {
         let (pool, volumes, views) =
             (self.pool().status(), self.pool().volumes(), self.pool().views());
-        let mut all = self.alerts().findings(&pool);
+        let mut all = self.findings_of(&pool);
         let troubles = self.own_troubles(&pool, &volumes, &views).into_iter();
         // Warnings of the pool say more by their keys.
         let others = troubles.filter(|trouble| trouble.of != "pool" || trouble.is_failure);

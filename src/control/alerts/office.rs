@@ -1,7 +1,7 @@
 //! What may be done to alerts, their channels and settings.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::channel::{
     CHANNELS_MAX, ChannelChange, ChannelStatus, ChannelTest, Destination, NewChannel,
 };
-use super::courier::{Courier, Pace, deliver};
-use super::kept::{self, Kept};
+use super::courier::{Courier, Failed, Pace, deliver};
+use super::kept::{Kept, Place};
 use super::life::{AlertStatus, Book};
 use super::message::{Letter, Notice};
 use super::record::Record;
@@ -25,6 +25,7 @@ use crate::appliance::Appliance;
 use crate::catalogue::Catalogue;
 use crate::error::ControlError;
 use crate::events::{EventKind, Events};
+use crate::secrets::Vault;
 use crate::status::PoolStatus;
 use crate::when;
 
@@ -51,7 +52,7 @@ pub(super) struct Seen {
 
 /// The alerts of an appliance, and the channels by which they are told.
 pub struct Alerts {
-    path: PathBuf,
+    place: Place,
     pub(super) clock: Arc<dyn Clock>,
     events: Events,
     pub(super) record: Record,
@@ -75,9 +76,10 @@ impl Alerts {
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         events: Events,
+        vault: Arc<Vault>,
     ) -> Self {
-        let path = kept::path(dir);
-        let (kept, silences) = match kept::load(&path) {
+        let place = Place::new(dir, vault);
+        let (kept, silences) = match place.load() {
             Ok((kept, silences)) => (Ok(kept), silences),
             Err(error) => {
                 tracing::error!(%error, "alerts are told to nobody");
@@ -85,7 +87,7 @@ impl Alerts {
             }
         };
         let alerts = Self {
-            path,
+            place,
             clock,
             events,
             record: Record::new(catalogue),
@@ -262,8 +264,8 @@ impl Alerts {
     /// Adds a channel, which tells from now on.
     ///
     /// # Errors
-    /// `Invalid` where it makes no sense, `Conflict` where the name is taken or there are too many, `State` where it
-    /// cannot be kept.
+    /// `Invalid` where it makes no sense, `Conflict` where the name is taken or there are too many, `Secrets` where its
+    /// secret cannot be sealed, `State` where it cannot be kept.
     pub async fn add_channel(&self, new: NewChannel) -> Result<ChannelStatus, ControlError> {
         let _admin = self.admin.lock().await;
         let mut kept = locked(&self.kept).clone()?;
@@ -299,7 +301,13 @@ impl Alerts {
         let _admin = self.admin.lock().await;
         let mut kept = locked(&self.kept).clone()?;
         let channel = kept.channels.get(name).ok_or_else(|| unknown(name))?;
-        let changed = channel.changed_by(change)?;
+        let changed = match kept.locked.contains_key(name) && change.secret.is_none() {
+            true => channel.changed_locked(change)?,
+            false => channel.changed_by(change)?,
+        };
+        if changed.secret.is_some() {
+            kept.locked.remove(name);
+        }
         kept.channels.insert(name.clone(), changed);
         self.save(kept).await?;
         self.channel(name)
@@ -313,6 +321,7 @@ impl Alerts {
         let _admin = self.admin.lock().await;
         let mut kept = locked(&self.kept).clone()?;
         kept.channels.remove(name).ok_or_else(|| unknown(name))?;
+        kept.locked.remove(name);
         self.save(kept).await
     }
 
@@ -321,11 +330,14 @@ impl Alerts {
     /// # Errors
     /// `Unknown`. A test in vain is no error but its outcome.
     pub async fn test_channel(&self, name: &Name) -> Result<ChannelTest, ControlError> {
-        let channel = locked(&self.kept).clone()?.channels.remove(name);
-        let channel = channel.ok_or_else(|| unknown(name))?;
+        let mut kept = locked(&self.kept).clone()?;
+        let channel = kept.channels.remove(name).ok_or_else(|| unknown(name))?;
         let letter = Letter::test(letter_id(), &self.host, name.as_str(), self.now());
         let began = self.clock.monotonic();
-        let tried = deliver(&channel, &letter, self.now(), TEST_DEADLINE).await;
+        let tried = match kept.locked.remove(name) {
+            Some(locked) => Err(Failed::for_good(locked.why)),
+            None => deliver(&channel, &letter, self.now(), TEST_DEADLINE).await,
+        };
         let took = self.clock.monotonic().saturating_sub(began);
         let outcome = tried.as_ref().map(|_| ()).map_err(|failed| failed.why.clone());
         if let Some(courier) = locked(&self.couriers).get(name) {
@@ -345,8 +357,8 @@ impl Alerts {
     /// Keeps this, and has the channels work as it says.
     async fn save(&self, kept: Kept) -> Result<(), ControlError> {
         let silences = locked(&self.book).silences(self.now());
-        let (path, saved) = (self.path.clone(), kept.clone());
-        let saving = tokio::task::spawn_blocking(move || kept::save(&path, &saved, silences));
+        let (place, saved) = (self.place.clone(), kept.clone());
+        let saving = tokio::task::spawn_blocking(move || place.save(&saved, silences));
         saving.await.map_err(|error| ControlError::State {
             what: "keep the channels of alerts".into(),
             why: error.to_string(),
@@ -356,14 +368,31 @@ impl Alerts {
         Ok(())
     }
 
+    /// Opens secrets that could not be opened, where the key is here now; what waited for that is told.
+    pub(crate) async fn open_again(&self) {
+        let _admin = self.admin.lock().await;
+        let Ok(mut kept) = locked(&self.kept).clone() else { return };
+        if kept.locked.is_empty() {
+            return;
+        }
+        let place = self.place.clone();
+        let opening =
+            tokio::task::spawn_blocking(move || place.open_again(&mut kept).then_some(kept));
+        if let Ok(Some(kept)) = opening.await {
+            *locked(&self.kept) = Ok(kept);
+            self.begin_couriers();
+        }
+    }
+
     /// Has each channel work as it is now; those that have not changed go on.
     fn begin_couriers(&self) {
-        let channels = match &*locked(&self.kept) {
-            Ok(kept) => kept.channels.clone(),
-            Err(_) => BTreeMap::new(),
-        };
+        let Kept { channels, locked: closed, .. } =
+            locked(&self.kept).as_ref().map(Kept::clone).unwrap_or_default();
         let mut couriers = locked(&self.couriers);
-        let gone = |name: &Name, courier: &Courier| channels.get(name) != Some(courier.channel());
+        let gone = |name: &Name, courier: &Courier| {
+            let lock = closed.get(name).map(|locked| locked.why.as_str());
+            channels.get(name) != Some(courier.channel()) || lock != courier.lock()
+        };
         let ended: Vec<Name> = couriers
             .iter()
             .filter(|(name, courier)| gone(name, courier))
@@ -373,8 +402,13 @@ impl Alerts {
             tokio::spawn(courier.end(Duration::ZERO));
         }
         for (name, channel) in channels {
+            let lock = closed.get(&name).map(|locked| locked.why.clone());
             couriers.entry(name).or_insert_with(|| {
-                Courier::begin(channel, Arc::clone(&self.clock), self.pace.clone())
+                let courier = Courier::begin(channel, Arc::clone(&self.clock), self.pace.clone());
+                match lock {
+                    Some(why) => courier.locked(why),
+                    None => courier,
+                }
             });
         }
     }

@@ -80,13 +80,15 @@ pub enum Rule {
     Iscsi,
     /// A part of the configuration is not in force.
     Configuration,
+    /// What was there when the daemon looked last is not there any more, and went without it.
+    Missing,
     /// The test that somebody asked for.
     Test,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MarkTooOld,
         Self::SpaceFills,
         Self::Damage,
@@ -102,6 +104,7 @@ impl Rule {
         Self::Console,
         Self::Iscsi,
         Self::Configuration,
+        Self::Missing,
         Self::Test,
     ];
 
@@ -123,6 +126,7 @@ impl Rule {
             Self::Console => "console",
             Self::Iscsi => "iscsi",
             Self::Configuration => "configuration",
+            Self::Missing => "missing",
             Self::Test => "test",
         }
     }
@@ -160,13 +164,13 @@ pub struct Finding {
 
 impl Finding {
     /// A warning.
-    pub(super) fn warning(rule: Rule, of: impl Into<String>, what: String, way_out: &str) -> Self {
+    pub(crate) fn warning(rule: Rule, of: impl Into<String>, what: String, way_out: &str) -> Self {
         let (of, way_out) = (of.into(), Some(way_out.to_owned()));
         Self { rule, of, severity: Severity::Warning, what, way_out, is_failure: false }
     }
 
     /// It, worse.
-    pub(super) fn critical(mut self) -> Self {
+    pub(crate) fn critical(mut self) -> Self {
         self.severity = Severity::Critical;
         self
     }

@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::error::ControlError;
 use crate::files::{beside, make, put, replace_with};
 
-/// Damaged catalogues that may lie beside the good one.
+/// Catalogues that may lie aside beside the good one.
 const ASIDE_MAX: u32 = 1000;
 
 /// Writes the database to `to`, which is replaced whole or not at all.
@@ -43,15 +43,15 @@ pub(super) fn take(copy: &Path, to: &Path) -> io::Result<()> {
     replace_with(to, |file| io::copy(&mut File::open(copy)?, file).map(drop))
 }
 
-/// Gives a damaged database, and what SQLite keeps beside it, other names; the name of the first, if there was
+/// Gives a database that is damaged, or another pool's, and what SQLite keeps beside it, other names; the name of the first, if there was
 /// one.
-pub(super) fn put_aside(path: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn put_aside(path: &Path, as_what: &str) -> io::Result<Option<PathBuf>> {
     if !path.exists() {
         return Ok(None);
     }
-    let names = (1..=ASIDE_MAX).map(|n| beside(path, &format!(".damaged-{n}")));
+    let names = (1..=ASIDE_MAX).map(|n| beside(path, &format!(".{as_what}-{n}")));
     let free = names.into_iter().find(|name| !name.exists());
-    let aside = free.ok_or_else(|| io::Error::other("there are too many damaged ones already"))?;
+    let aside = free.ok_or_else(|| io::Error::other("there are too many already"))?;
     for with in ["-wal", "-shm"] {
         match fs::rename(beside(path, with), beside(&aside, with)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

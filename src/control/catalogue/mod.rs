@@ -1,9 +1,11 @@
-//! The catalogue: one embedded database of what the appliance remembers beside its pool: who may come in, and
-//! what was done. The journal of the pool stays the truth about volumes and marks.
+//! The catalogue: one embedded database of what the appliance remembers beside its pool: who may come in, what was
+//! done, the policies and their runs, and which pool, volumes and targets there were when it looked last. The journal
+//! of the pool stays the truth about volumes and marks, the book of targets that about targets.
 //!
 //! ```text
 //! DIR/catalogue.sqlite        0600, with -wal and -shm beside it while it is open
-//! DIR/pool/catalogue.sqlite   0600, a copy, at most a minute old; taken where the first is lost or damaged
+//! DIR/pool/catalogue.sqlite   0600, a copy, at most a minute old, of mere history an hour; taken where the first is
+//!                             lost or damaged
 //! ```
 //!
 //! Nothing here stops the appliance. A catalogue that cannot be used is a trouble that the status tells; volumes
@@ -11,11 +13,13 @@
 //! for that ([`Catalogue::read`], [`Catalogue::change`]), never in the data path.
 
 mod copy;
+mod peek;
 mod schema;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +31,10 @@ use crate::error::ControlError;
 const BUSY_DEADLINE: Duration = Duration::from_secs(2);
 /// Name of the file, in the state directory and in the pool's.
 const FILE: &str = "catalogue.sqlite";
+/// What a catalogue is called that cannot be read.
+const DAMAGED: &str = "damaged";
+/// What is to be done where nothing is left of a catalogue.
+const ANEW: &str = "users, tokens and policies are to be made anew: `user add`, `policy create`";
 
 /// The catalogue.
 pub struct Catalogue {
@@ -36,29 +44,73 @@ pub struct Catalogue {
     /// What is wrong with it, until a call succeeds. Apart, so that whoever tells it never waits for a disk.
     trouble: Mutex<Option<String>>,
     /// What happened when it was opened.
-    opening: Option<String>,
+    opening: Mutex<Option<String>>,
+    /// Whether it was made when it was opened: nothing that was in an earlier one is in it.
+    is_new: AtomicBool,
 }
 
 struct Inside {
     database: Option<Connection>,
     /// Whether the copy is behind.
     has_changed: bool,
+    /// Whether it is behind by history alone.
+    has_history: bool,
+}
+
+/// A database, and how it was come by.
+struct Opened {
+    database: Connection,
+    is_new: bool,
+    /// What a person should know about that.
+    told: Option<String>,
 }
 
 impl Catalogue {
     /// Opens the catalogue of a state directory; makes it where there is none; takes the copy in the pool's
     /// directory where it is lost or damaged. Blocks.
     pub fn open(state: &Path, pool: &Path) -> Self {
-        let (path, copy) = (state.join(FILE), pool.join(FILE));
-        let (database, opening) = match open_or_restore(&path, &copy) {
-            Ok((database, opening)) => (Some(database), opening),
-            Err(why) => (None, Some(why)),
+        let catalogue = Self {
+            path: state.join(FILE),
+            copy: pool.join(FILE),
+            inside: Mutex::new(Inside { database: None, has_changed: true, has_history: false }),
+            trouble: Mutex::default(),
+            opening: Mutex::default(),
+            is_new: AtomicBool::new(false),
         };
-        if let Some(what) = &opening {
-            tracing::error!(file = %path.display(), "{what}");
+        catalogue.open_again();
+        catalogue
+    }
+
+    /// Opens it, where that was not possible before. Blocks.
+    pub fn open_again(&self) {
+        let mut inside = self.inside();
+        if inside.database.is_some() {
+            return;
         }
-        let inside = Mutex::new(Inside { database, has_changed: true });
-        Self { path, copy, inside, trouble: Mutex::default(), opening }
+        let told = match open_or_restore(&self.path, &self.copy) {
+            Ok(Opened { database, is_new, told }) => {
+                inside.database = Some(database);
+                self.is_new.store(is_new, Ordering::Relaxed);
+                *self.told() = None;
+                told
+            }
+            Err(why) => Some(why),
+        };
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = told.as_ref().filter(|what| opening.as_ref() != Some(what)) {
+            tracing::error!(file = %self.path.display(), "{what}");
+        }
+        *opening = told;
+    }
+
+    /// Whether it was made when it was opened, so that it knows nothing of earlier days.
+    pub fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Relaxed)
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Looks something up. Blocks.
@@ -87,7 +139,31 @@ impl Catalogue {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
         let mut inside = self.inside();
-        let database = self.database(&inside)?;
+        let result = self.changed(&inside, work);
+        inside.has_changed |= result.is_ok();
+        result
+    }
+
+    /// Adds to what is mere history, as [`Catalogue::change`] does; the copy need not have it at once. Blocks.
+    ///
+    /// # Errors
+    /// As [`Catalogue::change`].
+    pub fn add_history<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let mut inside = self.inside();
+        let result = self.changed(&inside, work);
+        inside.has_history |= result.is_ok();
+        result
+    }
+
+    fn changed<T>(
+        &self,
+        inside: &Inside,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let database = self.database(inside)?;
         let result = (|| {
             let change = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
             let done = work(&change)?;
@@ -95,14 +171,25 @@ impl Catalogue {
             Ok(done)
         })();
         self.note(&result);
-        inside.has_changed |= result.is_ok();
         result
+    }
+
+    /// Looks something up in the copy, for what cannot wait until the catalogue can be used. Blocks.
+    ///
+    /// # Errors
+    /// `Catalogue` where there is no copy that can be read, or what `work` says.
+    pub fn read_copy<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        peek::read(&self.copy, work)?
+            .ok_or_else(|| ControlError::Catalogue { why: "there is no copy in the pool".into() })
     }
 
     /// What a person should know about it: what is wrong now, or what was found when it was opened.
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.told();
-        let what = trouble.as_ref().or(self.opening.as_ref())?;
+        let trouble = self.told().clone();
+        let what = trouble.or_else(|| self.opening())?;
         Some(format!("{}: {what}", self.path.display()))
     }
 
@@ -112,19 +199,47 @@ impl Catalogue {
     /// `Catalogue` where it cannot be written.
     pub fn keep_copy(&self) -> Result<(), ControlError> {
         let mut inside = self.inside();
-        if !inside.has_changed {
+        if !inside.has_changed && !inside.has_history {
             return Ok(());
         }
         let result = copy::write(self.database(&inside)?, &self.copy);
         self.note(&result);
         inside.has_changed = result.is_err();
+        inside.has_history &= result.is_err();
         result
+    }
+
+    /// The same, where more than history has changed. Blocks.
+    ///
+    /// # Errors
+    /// As [`Catalogue::keep_copy`].
+    pub fn keep_copy_of_changes(&self) -> Result<(), ControlError> {
+        if self.inside().has_changed { self.keep_copy() } else { Ok(()) }
+    }
+
+    /// Gives the copy another name: it is of another pool. Blocks.
+    ///
+    /// # Errors
+    /// `Catalogue` where that does not work.
+    pub fn put_copy_aside(&self) -> Result<(), ControlError> {
+        let aside = copy::put_aside(&self.copy, "other").map_err(|error| {
+            ControlError::Catalogue { why: format!("put the copy of another pool aside: {error}") }
+        })?;
+        if let Some(aside) = aside {
+            tracing::warn!(file = %aside.display(), "the catalogue of another pool is kept there");
+        }
+        self.inside().has_changed = true;
+        Ok(())
     }
 
     fn database<'a>(&self, inside: &'a Inside) -> Result<&'a Connection, ControlError> {
         inside.database.as_ref().ok_or_else(|| ControlError::Catalogue {
-            why: self.opening.clone().unwrap_or_else(|| "it is not open".into()),
+            why: self.opening().unwrap_or_else(|| "it is not open".into()),
         })
+    }
+
+    fn opening(&self) -> Option<String> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Remembers whether the database works; what else a call refuses is no trouble.
@@ -143,6 +258,18 @@ impl Catalogue {
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Looks something up in the catalogue of a state directory, whether a daemon runs on it or not; nothing where there is
+/// none. Changes nothing. Blocks.
+///
+/// # Errors
+/// `Catalogue` where it cannot be read, or what `work` says.
+pub fn peek<T>(
+    state: &Path,
+    work: impl FnOnce(&Connection) -> Result<T, ControlError>,
+) -> Result<Option<T>, ControlError> {
+    peek::read(&state.join(FILE), work)
 }
 
 /// Does work on a catalogue, or on what holds one, on a thread that may wait for a disk.
@@ -165,39 +292,37 @@ where
 }
 
 /// The database, and what a person should know about how it was come by.
-fn open_or_restore(path: &Path, copy: &Path) -> Result<(Connection, Option<String>), String> {
+fn open_or_restore(path: &Path, copy: &Path) -> Result<Opened, String> {
     let is_lost = !path.exists() && copy.exists();
     let why = match is_lost {
         true => "it was not there".to_owned(),
         false => match open(path) {
-            Ok(database) => return Ok((database, None)),
+            Ok((database, is_new)) => return Ok(Opened { database, is_new, told: None }),
             Err(Unusable::Now(why)) => return Err(why),
             Err(Unusable::Damaged(why)) => why,
         },
     };
-    let aside = copy::put_aside(path).map_err(|error| format!("{why}; put it aside: {error}"))?;
+    let aside =
+        copy::put_aside(path, DAMAGED).map_err(|error| format!("{why}; put it aside: {error}"))?;
     let kept = aside.map(|aside| format!(" (it is {} now)", aside.display())).unwrap_or_default();
     let restored = copy.exists() && copy::take(copy, path).is_ok();
     let told = match restored {
         true => format!(
             "{why}{kept}; the copy in the pool took its place, so changes of its last minute may be lost"
         ),
-        false => format!(
-            "{why}{kept}, and there is no copy; users and tokens are to be made anew: `user add`"
-        ),
+        false => format!("{why}{kept}, and there is no copy; {ANEW}"),
     };
     match open(path) {
-        Ok(database) => Ok((database, Some(told))),
+        Ok((database, is_new)) => Ok(Opened { database, is_new, told: Some(told) }),
         Err(Unusable::Now(error)) => Err(error),
         Err(Unusable::Damaged(error)) => {
             // The copy is damaged too: begin anew, and leave it where it is for somebody to look at.
-            copy::put_aside(path).map_err(|error| format!("{why}; put it aside: {error}"))?;
-            let database = open(path).map_err(|unusable| unusable.why())?;
-            let told = format!(
-                "{why}{kept}, and the copy in the pool is no better ({error}); users and tokens are to be \
-                 made anew: `user add`"
-            );
-            Ok((database, Some(told)))
+            copy::put_aside(path, DAMAGED)
+                .map_err(|error| format!("{why}; put it aside: {error}"))?;
+            let (database, is_new) = open(path).map_err(|unusable| unusable.why())?;
+            let told =
+                format!("{why}{kept}, and the copy in the pool is no better ({error}); {ANEW}");
+            Ok(Opened { database, is_new, told: Some(told) })
         }
     }
 }
@@ -229,7 +354,8 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-fn open(path: &Path) -> Result<Connection, Unusable> {
+/// Opens a database, and says whether it is a new one.
+fn open(path: &Path) -> Result<(Connection, bool), Unusable> {
     // SQLite gives the files beside it the same mode.
     OpenOptions::new()
         .read(true)
@@ -249,11 +375,11 @@ fn open(path: &Path) -> Result<Connection, Unusable> {
     if verdict != "ok" {
         return Err(Unusable::Damaged(verdict));
     }
-    schema::bring_up_to_date(&mut database).map_err(|error| match error {
+    let version = schema::bring_up_to_date(&mut database).map_err(|error| match error {
         schema::SchemaError::Database(error) => error.into(),
         newer @ schema::SchemaError::Newer(_) => Unusable::Now(newer.to_string()),
     })?;
-    Ok(database)
+    Ok((database, version == 0))
 }
 
 #[cfg(test)]

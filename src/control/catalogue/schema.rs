@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What leads from each version to the next; the first makes everything from nothing.
-const STEPS: &[&str] = &[
+pub(super) const STEPS: &[&str] = &[
     "
     CREATE TABLE user (
         name        TEXT PRIMARY KEY,
@@ -83,6 +83,47 @@ const STEPS: &[&str] = &[
     ) STRICT;
     CREATE INDEX alert_open ON alert (id) WHERE resolved_ms IS NULL;
     ",
+    "
+    CREATE TABLE policy (
+        id       TEXT PRIMARY KEY,
+        name     TEXT NOT NULL UNIQUE,
+        since_ms INTEGER NOT NULL,
+        rules    TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE policy_run (
+        number INTEGER PRIMARY KEY,
+        policy TEXT NOT NULL REFERENCES policy (id) ON DELETE CASCADE,
+        status TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX policy_run_of ON policy_run (policy, number);
+    CREATE TABLE taken_file (
+        name   TEXT PRIMARY KEY,
+        digest BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE pool (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        id   TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE volume (
+        id         TEXT PRIMARY KEY,
+        name       TEXT NOT NULL,
+        base       TEXT,
+        size_bytes INTEGER NOT NULL,
+        seen_ms    INTEGER NOT NULL,
+        is_leaving INTEGER NOT NULL DEFAULT 0,
+        missing_ms INTEGER
+    ) STRICT;
+    CREATE TABLE target (
+        name       TEXT PRIMARY KEY,
+        seen_ms    INTEGER NOT NULL,
+        is_leaving INTEGER NOT NULL DEFAULT 0,
+        missing_ms INTEGER
+    ) STRICT;
+    CREATE TABLE lost (
+        what     TEXT PRIMARY KEY,
+        since_ms INTEGER NOT NULL
+    ) STRICT;
+    ",
 ];
 
 /// Why a database is not brought up to date.
@@ -94,8 +135,8 @@ pub(super) enum SchemaError {
     Database(#[from] rusqlite::Error),
 }
 
-/// Brings a database up to date, each step whole or not at all.
-pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), SchemaError> {
+/// Brings a database up to date, each step whole or not at all; gives the version that it had, 0 for a new one.
+pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<usize, SchemaError> {
     let done: usize = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if done > STEPS.len() {
         return Err(SchemaError::Newer(done));
@@ -106,7 +147,7 @@ pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), SchemaEr
         change.pragma_update(None, "user_version", version)?;
         change.commit()?;
     }
-    Ok(())
+    Ok(done)
 }
 
 #[cfg(test)]
@@ -116,8 +157,8 @@ mod tests {
     #[test]
     fn every_step_is_taken_once_and_a_newer_database_is_left_alone() {
         let mut database = Connection::open_in_memory().unwrap();
-        bring_up_to_date(&mut database).unwrap();
-        bring_up_to_date(&mut database).unwrap();
+        assert_eq!(bring_up_to_date(&mut database).unwrap(), 0);
+        assert_eq!(bring_up_to_date(&mut database).unwrap(), STEPS.len());
         database.pragma_update(None, "user_version", STEPS.len() + 1).unwrap();
         let error = bring_up_to_date(&mut database).unwrap_err();
         assert!(error.to_string().contains("newer tidemarkd"), "{error}");

@@ -13,6 +13,7 @@ use super::{Current, Iscsi};
 use crate::appliance::Appliance;
 use crate::doors::SessionStatus;
 use crate::error::ControlError;
+use crate::inventory::Leaving;
 use crate::volumes::Sessions;
 
 /// A target to be made.
@@ -120,6 +121,7 @@ impl Appliance {
                 book.add_target(&of, entry)
             })
             .await?;
+        self.inventory().settled(Some(Leaving::Target(name.clone())));
         tracing::info!(target = %name, "target created");
         self.target(&name)
     }
@@ -164,14 +166,17 @@ impl Appliance {
                 way_out: "log the initiators out, or ask again with --force".into(),
             });
         }
-        self.iscsi()
-            .change(|book, secrets| {
-                book.target(name)?;
-                book.targets.remove(name);
-                secrets.targets.remove(name);
-                Ok(())
-            })
-            .await?;
+        let leaving = Leaving::Target(name.clone());
+        self.inventory().leaves(leaving.clone()).await;
+        let removed = self.iscsi().change(|book, secrets| {
+            book.target(name)?;
+            book.targets.remove(name);
+            secrets.targets.remove(name);
+            Ok(())
+        });
+        let removed = removed.await;
+        self.inventory().settled(removed.is_err().then_some(leaving));
+        removed?;
         self.end_forbidden_sessions();
         tracing::info!(target = %name, "target removed");
         Ok(())

@@ -1,178 +1,23 @@
 //! What may be done to policies, and when.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use base::id::Id;
 use base::limits::MARKS_PER_VOLUME_MAX;
 use base::name::Name;
 use jiff::Timestamp;
 use store::{DiskRef, MarkStatus, StoreError};
-use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
 
+use super::desk::locked;
 use super::fit::most_locked;
 use super::keep::Beside;
-use super::kept::{Kept, Runs};
 use super::ledger::{Ledger, note_kind};
-use super::planner::{Planner, timestamp};
+use super::planner::timestamp;
 use super::preview::{AHEAD_DAYS_MAX, Existing, Play, outlook};
 use super::rules::{POLICIES_MAX, Policy, PolicyChange, Rules, invalid};
-use super::runs::{Cause, PolicyStatus, RUNS_MAX, RunOutcome, RunStatus, VolumeOutlook};
+use super::runs::{Cause, PolicyStatus, RunStatus, VolumeOutlook};
 use crate::appliance::Appliance;
 use crate::error::ControlError;
-use crate::status::{Freed, Trouble};
+use crate::status::Freed;
 use crate::when;
-
-/// The policies of an appliance, and their runs.
-pub struct Policies {
-    kept: Kept,
-    book: Mutex<Result<BTreeMap<Name, Policy>, ControlError>>,
-    pub(super) planner: Mutex<Planner>,
-    runs: Mutex<Runs>,
-    pub(super) has_new_runs: AtomicBool,
-    /// What is due may be due earlier now.
-    pub(super) replanned: Notify,
-    /// Names of marks that are being taken; held while a ledger is changed.
-    pub(super) promised: tokio::sync::Mutex<BTreeSet<(Name, Name)>>,
-    pub(super) going_on: Mutex<JoinSet<()>>,
-    runner: Mutex<Option<JoinHandle<()>>>,
-    /// Changes of the book happen one after another.
-    admin: tokio::sync::Mutex<()>,
-}
-
-impl Policies {
-    /// The policies of a state directory. Where they cannot be read, everything else goes on without them.
-    pub(crate) fn open(dir: &Path) -> Self {
-        let kept = Kept::new(dir);
-        let book = kept.policies();
-        if let Err(error) = &book {
-            tracing::error!(%error, "no policy runs");
-        }
-        let runs = kept.runs();
-        Self {
-            kept,
-            book: Mutex::new(book),
-            planner: Mutex::default(),
-            runs: Mutex::new(runs),
-            has_new_runs: AtomicBool::new(false),
-            replanned: Notify::new(),
-            promised: tokio::sync::Mutex::default(),
-            going_on: Mutex::default(),
-            runner: Mutex::default(),
-            admin: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// Begins to run them.
-    pub(crate) fn begin(&self, appliance: &Arc<Appliance>) {
-        for policy in self.all().unwrap_or_default() {
-            appliance.plan(&policy);
-        }
-        let runner = tokio::spawn(super::runner::run(Arc::downgrade(appliance)));
-        *locked(&self.runner) = Some(runner);
-    }
-
-    /// Begins no more runs and waits for those that go on.
-    pub(crate) async fn stop(&self) {
-        let runner = locked(&self.runner).take();
-        if let Some(runner) = runner {
-            runner.abort();
-            // It may be beginning one just now.
-            let _ = runner.await;
-        }
-        let mut going_on = std::mem::take(&mut *locked(&self.going_on));
-        while going_on.join_next().await.is_some() {}
-        self.save_runs().await;
-    }
-
-    /// What a person should look at.
-    pub(crate) fn troubles(&self) -> Vec<Trouble> {
-        let policies = match self.all() {
-            Ok(policies) => policies,
-            Err(error) => {
-                let way_out = error.way_out().unwrap_or_default();
-                let what = format!("no policy runs: {error}; {way_out}");
-                return vec![Trouble { of: "policies".into(), what, is_failure: true }];
-            }
-        };
-        let failed = |policy: &Policy| {
-            let what = self.last_run(policy.id)?.trouble()?;
-            Some(Trouble { of: format!("policy {}", policy.rules.name), what, is_failure: false })
-        };
-        policies.iter().filter_map(failed).collect()
-    }
-
-    pub(super) fn all(&self) -> Result<Vec<Policy>, ControlError> {
-        let book = locked(&self.book);
-        Ok(book.as_ref().map_err(Clone::clone)?.values().cloned().collect())
-    }
-
-    pub(super) fn named(&self, name: &Name) -> Result<Policy, ControlError> {
-        let book = locked(&self.book);
-        let found = book.as_ref().map_err(Clone::clone)?.get(name).cloned();
-        found.ok_or_else(|| ControlError::Unknown {
-            why: format!("there is no policy {name}"),
-            way_out: "`policy ls` shows those that are there".into(),
-        })
-    }
-
-    /// Keeps the book changed so, whole or not at all.
-    async fn change(
-        &self,
-        change: impl FnOnce(&mut BTreeMap<Name, Policy>),
-    ) -> Result<(), ControlError> {
-        let mut changed = locked(&self.book).clone()?;
-        change(&mut changed);
-        let kept = self.kept.clone();
-        let saved = tokio::task::spawn_blocking(move || {
-            kept.save_policies(changed.values()).map(|()| changed)
-        });
-        let changed = saved.await.map_err(|error| ControlError::State {
-            what: "keep the policies".into(),
-            why: error.to_string(),
-        })??;
-        *locked(&self.book) = Ok(changed);
-        Ok(())
-    }
-
-    pub(super) fn record(&self, policy: &Policy, run: RunStatus) {
-        if let RunOutcome::Failed { why, .. } = &run.outcome {
-            tracing::error!(policy = %policy.rules.name, %why, "a policy took no mark");
-        }
-        let mut runs = locked(&self.runs);
-        let of = runs.entry(policy.id).or_default();
-        if of.len() >= RUNS_MAX {
-            of.remove(0);
-        }
-        of.push(run);
-        self.has_new_runs.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) async fn save_runs(&self) {
-        if !self.has_new_runs.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        let known: BTreeSet<Id> = self.all().unwrap_or_default().iter().map(|p| p.id).collect();
-        let mut runs = locked(&self.runs).clone();
-        runs.retain(|id, _| known.contains(id));
-        let kept = self.kept.clone();
-        let saved = tokio::task::spawn_blocking(move || kept.save_runs(&runs)).await;
-        if let Ok(Err(error)) = saved {
-            tracing::warn!(%error, "keep the history of policies");
-        }
-    }
-
-    pub(super) fn last_run(&self, id: Id) -> Option<RunStatus> {
-        locked(&self.runs).get(&id)?.last().cloned()
-    }
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The marks of a volume: those of one policy, and how many others.
 pub(super) struct Marks {
@@ -191,7 +36,7 @@ impl Appliance {
     /// All policies by name.
     ///
     /// # Errors
-    /// `Conflict` where what was kept of them cannot be read.
+    /// `Catalogue` or `Conflict` where what was kept of them cannot be read.
     pub fn policies(&self) -> Result<Vec<PolicyStatus>, ControlError> {
         Ok(self.policy_desk().all()?.into_iter().map(|policy| self.policy_status(policy)).collect())
     }
@@ -210,20 +55,20 @@ impl Appliance {
     /// `Unknown`.
     pub fn policy_runs(&self, name: &Name) -> Result<Vec<RunStatus>, ControlError> {
         let id = self.policy_desk().named(name)?.id;
-        Ok(locked(&self.policy_desk().runs).get(&id).cloned().unwrap_or_default())
+        Ok(self.policy_desk().runs(id))
     }
 
     /// Makes a policy. It runs from now on.
     ///
     /// # Errors
-    /// `Invalid` where it makes no sense or does not fit, `Conflict` where the name is taken, or what the store
-    /// says about its volumes.
+    /// `Invalid` where it makes no sense or does not fit, `Conflict` where the name is taken, `Catalogue` where it
+    /// cannot be kept, or what the store says about its volumes.
     pub async fn create_policy(&self, rules: Rules) -> Result<PolicyStatus, ControlError> {
         let desk = self.policy_desk();
         let _admin = desk.admin.lock().await;
         let name = rules.name.clone();
         let all = desk.all()?;
-        if all.iter().any(|policy| policy.rules.name == name) {
+        if all.iter().any(|policy| policy.rules.name == name) || desk.is_unreadable(&name) {
             return Err(ControlError::Conflict {
                 why: format!("there is a policy {name} already"),
                 way_out: "choose another name, or change that one with `policy set`".into(),
@@ -266,11 +111,10 @@ impl Appliance {
     pub async fn remove_policy(&self, name: &Name) -> Result<(), ControlError> {
         let desk = self.policy_desk();
         let _admin = desk.admin.lock().await;
-        desk.named(name)?;
-        desk.change(|book| {
-            book.remove(name);
-        })
-        .await?;
+        if !desk.is_unreadable(name) {
+            desk.named(name)?;
+        }
+        desk.forget(name).await?;
         locked(&desk.planner).remove(name);
         tracing::info!(policy = %name, "policy removed");
         Ok(())
@@ -368,15 +212,9 @@ impl Appliance {
     }
 
     async fn keep_policy(&self, policy: Policy) -> Result<PolicyStatus, ControlError> {
-        let name = policy.rules.name.clone();
         policy.rules.check()?;
         self.check_fit(&policy)?;
-        let kept = policy.clone();
-        self.policy_desk()
-            .change(|book| {
-                book.insert(name, kept);
-            })
-            .await?;
+        self.policy_desk().keep(policy.clone()).await?;
         self.plan(&policy);
         self.policy_desk().replanned.notify_one();
         tracing::info!(policy = %policy.rules.name, "policy kept");

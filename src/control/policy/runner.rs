@@ -8,9 +8,10 @@ use base::name::{MarkRef, Name};
 use base::units::{Extent, SECTOR_LEN};
 use store::{MarkRequest, MarkStatus, StoreError};
 
+use super::desk::{Policies, locked};
 use super::keep::Stamp;
 use super::ledger::note_kind;
-use super::office::{Policies, is_pinned, locked};
+use super::office::is_pinned;
 use super::planner::{Due, SET_BACK_MS, timestamp};
 use super::rules::Policy;
 use super::runs::{Cause, RunOutcome, RunStatus};
@@ -21,7 +22,9 @@ use crate::when;
 
 /// How soon it is seen that the clock was moved.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// How often it is looked how much has changed, and history is kept.
+/// How often what came of runs is written: the runs of all policies within it are one commit.
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is looked how much has changed.
 const SLOW_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a run waits where the store is busy, and how often: until a full journal has room again.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
@@ -39,7 +42,7 @@ struct Thinned {
 
 /// Begins what is due, for as long as there is an appliance.
 pub(super) async fn run(appliance: Weak<Appliance>) {
-    let mut slow_look_at = Duration::ZERO;
+    let (mut slow_look_at, mut write_at) = (Duration::ZERO, Duration::ZERO);
     loop {
         let Some(office) = appliance.upgrade() else { return };
         let desk = Arc::clone(office.policy_desk());
@@ -52,7 +55,13 @@ pub(super) async fn run(appliance: Weak<Appliance>) {
         if monotonic >= slow_look_at {
             slow_look_at = monotonic + SLOW_LOOK_INTERVAL;
             look_at_changes(&office);
-            desk.save_runs().await;
+            look_for_policies(&office);
+        }
+        if monotonic >= write_at {
+            write_at = monotonic + WRITE_INTERVAL;
+            // Apart, since a catalogue that is locked must not make runs late.
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move { desk.write_runs().await });
         }
         let next_ms = locked(&desk.planner).next_ms();
         let wait = next_ms.map(|next| Duration::from_millis(next.saturating_sub(now_ms)));
@@ -116,6 +125,24 @@ fn look_at_changes(office: &Arc<Appliance>) {
                 office.run_begun(&policy, cause, now_ms, 0).await;
             }
         }
+    });
+}
+
+/// Looks in the background for policies that could not be read, and runs them once they can.
+fn look_for_policies(office: &Arc<Appliance>) {
+    let office = Arc::clone(office);
+    tokio::spawn(async move {
+        let desk = office.policy_desk();
+        let before = desk.all().unwrap_or_default();
+        if !desk.load_again().await {
+            return;
+        }
+        let policies = desk.all().unwrap_or_default();
+        for gone in before.iter().filter(|old| !policies.iter().any(|new| new.id == old.id)) {
+            locked(&desk.planner).remove(&gone.rules.name);
+        }
+        policies.iter().for_each(|policy| office.plan(policy));
+        desk.replanned.notify_one();
     });
 }
 

@@ -13,6 +13,8 @@ use crate::policy::keep::Keep;
 use crate::policy::rules::{PolicyChange, Rules};
 use crate::{Site, StateDir};
 
+#[path = "outage_tests.rs"]
+mod outage;
 #[path = "year_tests.rs"]
 mod year;
 

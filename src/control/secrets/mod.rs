@@ -62,6 +62,11 @@ impl Vault {
         vault
     }
 
+    /// Whether one was opened in this state directory before: a daemon does so when it has opened its pool.
+    pub fn has_been_opened(state: &Path) -> bool {
+        state.join(ID_FILE).exists()
+    }
+
     /// Looks for the key again, where it could not be used before. Blocks.
     pub fn load_again(&self) {
         if self.trouble().is_some() {

@@ -58,8 +58,8 @@ fn report_text(report: &Inspection) -> String {
     parts.join("\n\n")
 }
 
-pub(super) fn doctor(desk: &Desk, clock: &Arc<dyn Clock>) -> Outcome {
-    let checks = examine(&desk.state, clock);
+pub(super) async fn doctor(desk: &Desk, clock: &Arc<dyn Clock>) -> Outcome {
+    let checks = examine(&desk.state, clock).await;
     let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
     let found = (failed > 0).then(|| CliError::Found {
         detail: format!("{failed} of {} checks failed", checks.len()),

@@ -98,7 +98,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Status => return status::show(&desk).await,
         Command::Scrub { volume, no_wait } => return volume::scrub(&desk, &volume, no_wait).await,
         Command::Events => return event::follow(&desk, cli.json).await,
-        Command::Doctor => return local::doctor(&desk, &clock),
+        Command::Doctor => return local::doctor(&desk, &clock).await,
         Command::Inspect { path } => local::inspect(&desk, path).await,
         Command::Alert(command) => return alert::run(&desk, command).await,
         Command::Audit(command) => return audit::run(&desk, command).await,

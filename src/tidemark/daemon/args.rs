@@ -7,6 +7,7 @@ use base::size::ByteSize;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use control::config::{BadAddress, BadPortal, ListenAddress, Overrides, PortalAddress};
+use control::inventory::ForgottenPool;
 
 use super::demo::{Demo, LOG_LEVEL};
 use crate::failure::EXIT_CODES;
@@ -34,6 +35,10 @@ pub(super) struct DaemonArgs {
     /// Size of a new pool's journal
     #[arg(long, value_name = "SIZE")]
     pub journal_size: Option<ByteSize>,
+    /// Give up a pool that is gone or another one, with all its volumes: the daemon names it where it does not start
+    /// for that reason. It begins with the pool that is there, or with a new one
+    #[arg(long, value_name = "ID")]
+    pub forget_pool: Option<ForgottenPool>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,store=debug
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -45,7 +50,7 @@ pub(super) struct DaemonArgs {
     pub quickstart: bool,
     /// Show a throw-away appliance with a month of history and some load: on free ports of 127.0.0.1, with people to
     /// sign in as; removed at the end unless --state names where it stays
-    #[arg(long, conflicts_with_all = ["nbd", "iscsi", "api", "quickstart", "journal_size"])]
+    #[arg(long, conflicts_with_all = ["nbd", "iscsi", "api", "quickstart", "journal_size", "forget_pool"])]
     pub demo: bool,
     /// The state directory where the command line names it, and not the environment.
     #[arg(skip)]
@@ -133,6 +138,7 @@ impl DaemonArgs {
                 .then(|| self.api.iter().filter(|at| *at != "none").cloned().collect()),
             is_quickstart: self.quickstart,
             journal_size: self.journal_size,
+            forgotten_pool: self.forget_pool,
             log_level: self.log.clone(),
             is_port_flexible: self.quickstart && self.nbd.is_empty(),
         }
