@@ -4,16 +4,21 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::error::ControlError;
 use crate::files::{beside, make, put, replace_with};
 
+/// What is said of a catalogue that is damaged while it is open.
+const DAMAGED_NOW: &str = "it is damaged, so the copy in the pool stays as it was; \
+                           restart tidemarkd, and the copy takes its place";
+
 /// Catalogues that may lie aside beside the good one.
 const ASIDE_MAX: u32 = 1000;
 
-/// Writes the database to `to`, which is replaced whole or not at all.
+/// Writes the database to `to`, which is replaced whole or not at all; and not by a damaged one, which still answers as
+/// long as nobody asks for the pages that are.
 pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError> {
     let fresh = beside(to, ".new");
     let written = || -> Result<(), ControlError> {
@@ -24,6 +29,9 @@ pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError
             return Err(ControlError::Catalogue {
                 why: "it was locked while it was copied".into(),
             });
+        }
+        if let Some(why) = damage(&copy)? {
+            return Err(ControlError::Catalogue { why: format!("{DAMAGED_NOW}: {why}") });
         }
         // The copy is one file, whatever the journal mode of the original.
         copy.pragma_update(None, "journal_mode", "DELETE")?;
@@ -36,6 +44,17 @@ pub(super) fn write(database: &Connection, to: &Path) -> Result<(), ControlError
     written().inspect_err(|_| {
         let _ = fs::remove_file(&fresh);
     })
+}
+
+/// What is wrong with a database, where something is: the first of it.
+pub(super) fn damage(database: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    let found = database
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
+        .or_else(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(error.to_string()),
+            _ => Err(error),
+        })?;
+    Ok((found != "ok").then_some(found))
 }
 
 /// Puts the copy where the database belongs.

@@ -43,6 +43,8 @@ pub struct Catalogue {
     inside: Mutex<Inside>,
     /// What is wrong with it, until a call succeeds. Apart, so that whoever tells it never waits for a disk.
     trouble: Mutex<Option<String>>,
+    /// Why the copy is not what it should be, until one succeeds.
+    copying: Mutex<Option<String>>,
     /// What happened when it was opened.
     opening: Mutex<Option<String>>,
     /// Whether it was made when it was opened: nothing that was in an earlier one is in it.
@@ -74,6 +76,7 @@ impl Catalogue {
             copy: pool.join(FILE),
             inside: Mutex::new(Inside { database: None, has_changed: true, has_history: false }),
             trouble: Mutex::default(),
+            copying: Mutex::default(),
             opening: Mutex::default(),
             is_new: AtomicBool::new(false),
         };
@@ -188,8 +191,9 @@ impl Catalogue {
 
     /// What a person should know about it: what is wrong now, or what was found when it was opened.
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.told().clone();
-        let what = trouble.or_else(|| self.opening())?;
+        let now = self.told().clone();
+        let copying = || self.copying.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let what = now.or_else(copying).or_else(|| self.opening())?;
         Some(format!("{}: {what}", self.path.display()))
     }
 
@@ -203,7 +207,8 @@ impl Catalogue {
             return Ok(());
         }
         let result = copy::write(self.database(&inside)?, &self.copy);
-        self.note(&result);
+        let why = result.as_ref().err().map(ToString::to_string);
+        *self.copying.lock().unwrap_or_else(PoisonError::into_inner) = why;
         inside.has_changed = result.is_err();
         inside.has_history &= result.is_err();
         result
@@ -371,9 +376,8 @@ fn open(path: &Path) -> Result<(Connection, bool), Unusable> {
     database.pragma_update(None, "synchronous", "FULL")?;
     database.pragma_update(None, "foreign_keys", true)?;
     database.pragma_update(None, "trusted_schema", false)?;
-    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(Unusable::Damaged(verdict));
+    if let Some(why) = copy::damage(&database)? {
+        return Err(Unusable::Damaged(why));
     }
     let version = schema::bring_up_to_date(&mut database).map_err(|error| match error {
         schema::SchemaError::Database(error) => error.into(),
@@ -471,6 +475,29 @@ mod tests {
             aside.filter(|e| e.file_name().to_string_lossy().contains("damaged")).count(),
             1
         );
+    }
+
+    #[test]
+    fn a_catalogue_damaged_while_it_is_open_does_not_replace_the_copy() {
+        let place = Place::new();
+        let catalogue = place.open();
+        for n in 0..200 {
+            add(&catalogue, &format!("u{n:0>200}")).unwrap();
+        }
+        catalogue.keep_copy().unwrap();
+        drop(catalogue);
+        let catalogue = place.open();
+        // The last page is one of users; what else there is still answers.
+        let last = fs::metadata(place.file()).unwrap().len() - 4096;
+        let file = fs::OpenOptions::new().write(true).open(place.file()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 4096], last).unwrap();
+        catalogue.inside().has_changed = true;
+        let error = catalogue.keep_copy().unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{error}");
+        let told = catalogue.read(|_| Ok(())).map(|()| catalogue.trouble().unwrap());
+        assert!(told.unwrap().contains("the copy in the pool stays as it was"));
+        drop(catalogue);
+        assert_eq!(users(&place.open()), 200);
     }
 
     #[test]
