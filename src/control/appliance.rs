@@ -15,8 +15,8 @@ use store::{Pool, World};
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
-use crate::alerts::Alerts;
 use crate::alerts::rule::Finding;
+use crate::alerts::{self, Alerts};
 use crate::answers::Answers;
 use crate::attachers::of_this_host;
 use crate::attachments::Attachments;
@@ -164,8 +164,8 @@ impl Appliance {
             }
         };
         let (of, at, name) = (Arc::clone(&catalogue), Arc::clone(&clock), config.appliance_name());
-        let by = Arc::clone(&vault);
-        let alerts = Alerts::open(state.path(), name, of, at, events.clone(), by);
+        let place = alerts::Place::new(state.path(), Arc::clone(&vault));
+        let alerts = Alerts::open(place, name, of, at, events.clone());
         let appliance = Self {
             access: Arc::new(Access::new(Arc::clone(&catalogue), Arc::clone(&clock))),
             answers: Arc::new(Answers::new(&catalogue, &vault, &clock)),

@@ -50,7 +50,7 @@ pub(super) struct Locked {
 
 /// Where it is kept, and what seals it. Its calls block.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     vault: Arc<Vault>,
 }
@@ -89,7 +89,7 @@ struct Found {
 }
 
 impl Place {
-    pub(super) fn new(dir: &Path, vault: Arc<Vault>) -> Self {
+    pub(crate) fn new(dir: &Path, vault: Arc<Vault>) -> Self {
         Self { path: dir.join(FILE), vault }
     }
 

@@ -22,4 +22,5 @@ mod syslog;
 mod trust;
 mod webhook;
 
+pub(crate) use kept::Place;
 pub use office::Alerts;

@@ -68,17 +68,15 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// The alerts of a state directory, told in the name of `host`. Where the file of channels cannot be read, alerts are seen and told to nobody,
-    /// which the status tells. Must be called within a runtime.
+    /// Alerts with what is kept at this place, told in the name of `host`. Where that cannot be read, alerts are seen
+    /// and told to nobody, which the status tells. Must be called within a runtime.
     pub(crate) fn open(
-        dir: &Path,
+        place: Place,
         host: String,
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         events: Events,
-        vault: Arc<Vault>,
     ) -> Self {
-        let place = Place::new(dir, vault);
         let (kept, silences) = match place.load() {
             Ok((kept, silences)) => (Ok(kept), silences),
             Err(error) => {
