@@ -1,7 +1,6 @@
 //! What may be done to alerts, their channels and settings.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +24,6 @@ use crate::appliance::Appliance;
 use crate::catalogue::Catalogue;
 use crate::error::ControlError;
 use crate::events::{EventKind, Events};
-use crate::secrets::Vault;
 use crate::status::PoolStatus;
 use crate::when;
 
