@@ -59,7 +59,7 @@ impl Appliance {
     ///
     /// # Errors
     /// What the store says; `Invalid` where the path does not start at the root, because the daemon's
-    /// working directory is not the caller's.
+    /// working directory is not the caller's, and where a file is none of which a disk can be made.
     pub async fn adopt_volume(
         &self,
         name: &Name,
@@ -71,6 +71,7 @@ impl Appliance {
                 way_out: "give the whole path, starting with /".into(),
             });
         }
+        self.check_adoptable(path)?;
         let made = self.pool().adopt_volume(name, path).await?;
         self.events().tell(EventKind::Volume, name);
         tracing::info!(volume = %name, path = %path.display(), "volume adopted");
