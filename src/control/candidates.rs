@@ -67,6 +67,26 @@ impl Appliance {
         Ok(vec![self.file(path, &real, &found)])
     }
 
+    /// Refuses what no disk can be made of, where that is seen without opening it.
+    ///
+    /// # Errors
+    /// `Invalid`, with the obstacle.
+    pub(crate) fn check_adoptable(&self, path: &Path) -> Result<(), ControlError> {
+        // What is not there the store tells.
+        let Ok(real) = path.canonicalize() else { return Ok(()) };
+        let Ok(found) = fs::metadata(&real) else { return Ok(()) };
+        // Those that are adopted already it tells as well, and devices only when they are opened.
+        if found.file_type().is_block_device() || self.adopted_as(&real).is_some() {
+            return Ok(());
+        }
+        let Some(obstacle) = self.file(path, &real, &found).obstacle else { return Ok(()) };
+        Err(ControlError::Invalid {
+            why: format!("{} cannot become a volume: {obstacle}", path.display()),
+            way_out: "`volume candidates` shows what the host has, and what stands in the way"
+                .into(),
+        })
+    }
+
     fn file(&self, path: &Path, real: &Path, found: &fs::Metadata) -> Candidate {
         let is_device = found.file_type().is_block_device();
         let obstacle = match () {
@@ -76,9 +96,7 @@ impl Appliance {
             () if !found.len().is_multiple_of(SECTOR_LEN as u64) => {
                 Some("its length is no whole number of 512-byte sectors".into())
             }
-            () if self.state().pool().canonicalize().is_ok_and(|pool| real.starts_with(pool)) => {
-                Some("it lies in the pool itself".into())
-            }
+            () if self.state().is_own(real) => Some("it is a file of the appliance itself".into()),
             () => self.adopted_as(real),
         };
         let size = ByteSize(found.len());

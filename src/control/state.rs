@@ -60,6 +60,15 @@ impl StateDir {
         &self.path
     }
 
+    /// Whether a file is the appliance's own: whoever could make a disk of it would read passwords and put others in
+    /// their place. Images of disks (`*.img`) may lie beside what is its own. The path has no links in it.
+    pub fn is_own(&self, real: &Path) -> bool {
+        let here = self.path.canonicalize().is_ok_and(|here| real.starts_with(here));
+        let is_image = real.extension().is_some_and(|extension| extension == "img");
+        let in_pool = self.pool().canonicalize().is_ok_and(|pool| real.starts_with(pool));
+        in_pool || (here && !is_image)
+    }
+
     /// The pool's directory.
     pub fn pool(&self) -> PathBuf {
         self.path.join("pool")

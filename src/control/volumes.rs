@@ -61,7 +61,7 @@ impl Appliance {
     ///
     /// # Errors
     /// What the store says; `Invalid` where the path does not start at the root, because the daemon's
-    /// working directory is not the caller's.
+    /// working directory is not the caller's, and where a file is none of which a disk can be made.
     pub async fn adopt_volume(
         &self,
         name: &Name,
@@ -73,6 +73,7 @@ impl Appliance {
                 way_out: "give the whole path, starting with /".into(),
             });
         }
+        self.check_adoptable(path)?;
         let made = self.pool().adopt_volume(name, path).await?;
         self.inventory().settled(None);
         self.events().tell(EventKind::Volume, name);

@@ -127,6 +127,32 @@ fn what_needs_no_daemon_works_without_one() {
 }
 
 #[test]
+fn files_of_the_appliance_and_what_is_no_disk_do_not_become_volumes() {
+    let daemon = Daemon::start();
+    let own = daemon.state.join("catalogue.sqlite");
+    let link = daemon.state.with_file_name("link");
+    std::os::unix::fs::symlink(&own, &link).unwrap();
+    let uneven = daemon.state.with_file_name("uneven.img");
+    std::fs::write(&uneven, [0; 700]).unwrap();
+    let folder = daemon.state.with_file_name("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for (path, why) in [
+        (&own, "a file of the appliance itself"),
+        (&link, "a file of the appliance itself"),
+        (&uneven, "512-byte sectors"),
+        (&folder, "neither a file nor a block device"),
+    ] {
+        let said = daemon.tidemark(&["volume", "adopt", "x", path.to_str().unwrap()]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains(why) && said.err.contains("volume candidates"), "{said:?}");
+    }
+    let beside = daemon.state.join("spare.img");
+    std::fs::File::create(&beside).unwrap().set_len(1 << 20).unwrap();
+    daemon.json(&["volume", "adopt", "spare", beside.to_str().unwrap()]);
+    daemon.stop();
+}
+
+#[test]
 fn an_adopted_disk_is_released_with_what_was_written_to_it() {
     let daemon = Daemon::start();
     let disk = daemon.state.with_file_name("disk.img");

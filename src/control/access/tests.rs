@@ -229,7 +229,7 @@ fn nothing_in_the_catalogue_opens_a_door() {
     let new = NewToken { label: "report".into(), role: Role::Viewer, days: 1 };
     let token = place.access.make_token(&session.caller, &new).unwrap();
     place.access.catalogue.keep_copy().unwrap();
-    let bytes = std::fs::read(place._dir.path().join("pool/catalogue.sqlite")).unwrap();
+    let bytes = std::fs::read(place.dir.path().join("pool/catalogue.sqlite")).unwrap();
     let holds =
         |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
     assert!(holds("anna"));
