@@ -11,8 +11,8 @@ export interface Shown<T> {
 
 interface Resource {
   shown: Signal<Shown<unknown>>;
-  users: number;
-  every: number;
+  /** How often each part that shows it wants it asked for. */
+  wanted: number[];
   asked: number;
   isAsking: boolean;
 }
@@ -47,19 +47,18 @@ async function load(path: string, resource: Resource): Promise<void> {
 export function useLive<T>(path: string, every = POLL_MS): Shown<T> {
   let resource = resources.get(path);
   if (!resource) {
-    resource = { shown: signal({ value: null, problem: null }), users: 0, every, asked: 0, isAsking: false };
+    resource = { shown: signal({ value: null, problem: null }), wanted: [], asked: 0, isAsking: false };
     resources.set(path, resource);
   }
   const mine = resource;
   useEffect(() => {
-    mine.users += 1;
-    mine.every = Math.min(mine.every, every);
+    mine.wanted.push(every);
     void load(path, mine);
     return () => {
-      mine.users -= 1;
+      mine.wanted.splice(mine.wanted.indexOf(every), 1);
       // Not at once: the page that comes next may hold it already, and say so only after it was drawn.
       setTimeout(() => {
-        if (mine.users === 0 && resources.get(path) === mine) resources.delete(path);
+        if (mine.wanted.length === 0 && resources.get(path) === mine) resources.delete(path);
       }, LINGER_MS);
     };
   }, [mine]);
@@ -68,7 +67,7 @@ export function useLive<T>(path: string, every = POLL_MS): Shown<T> {
 
 /** Asks for all that is shown again: after a change, or when an event came. */
 export function refresh(): void {
-  for (const [path, resource] of resources) if (resource.users > 0) void load(path, resource);
+  for (const [path, resource] of resources) if (resource.wanted.length > 0) void load(path, resource);
 }
 
 const KINDS = [
@@ -91,7 +90,8 @@ export function begin(): void {
   setInterval(() => {
     now.value = Date.now();
     for (const [path, resource] of resources) {
-      if (resource.users > 0 && now.value - resource.asked >= resource.every) void load(path, resource);
+      const every = Math.min(...resource.wanted);
+      if (now.value - resource.asked >= every) void load(path, resource);
     }
   }, 1000);
   let due = 0;
