@@ -293,7 +293,12 @@ where
 
 /// The database, and what a person should know about how it was come by.
 fn open_or_restore(path: &Path, copy: &Path) -> Result<Opened, String> {
-    let is_lost = !path.exists() && copy.exists();
+    let is_gone = !path.exists();
+    if is_gone {
+        let aside = copy::put_aside(path, DAMAGED);
+        aside.map_err(|error| format!("put aside what was beside it: {error}"))?;
+    }
+    let is_lost = is_gone && copy.exists();
     let why = match is_lost {
         true => "it was not there".to_owned(),
         false => match open(path) {
@@ -471,6 +476,24 @@ mod tests {
             aside.filter(|e| e.file_name().to_string_lossy().contains("damaged")).count(),
             1
         );
+    }
+
+    #[test]
+    fn what_a_dead_daemon_left_beside_a_catalogue_that_is_gone_is_not_taken_for_part_of_the_copy() {
+        let place = Place::new();
+        let catalogue = place.open();
+        add(&catalogue, "anna").unwrap();
+        catalogue.keep_copy().unwrap();
+        add(&catalogue, "ben").unwrap();
+        let log = place.dir.path().join("catalogue.sqlite-wal");
+        let left = fs::read(&log).unwrap();
+        drop(catalogue);
+        fs::remove_file(place.file()).unwrap();
+        fs::write(&log, left).unwrap();
+        let catalogue = place.open();
+        assert_eq!(users(&catalogue), 1);
+        let aside = place.dir.path().join("catalogue.sqlite.damaged-1-wal");
+        assert!(aside.exists() && catalogue.trouble().unwrap().contains("took its place"));
     }
 
     #[test]
