@@ -7,11 +7,12 @@
 //!   iscsi-targets.toml  0600, targets, LUNs and who may log in
 //!   iscsi-secrets.toml  0600, CHAP secrets, sealed
 //!   secrets.key        0600, the key, unless the service manager gives one; secrets.id, by what it is known
-//!   catalogue.sqlite   0600, users, tokens and what was done
+//!   catalogue.sqlite   0600, users, tokens, what was done, policies and their runs, jobs, alerts, and which pool,
+//!                      volumes and targets there were
+//!   alerts.toml        0600, channels of alerts, their secrets sealed; silences
 //!   audit.head         0600, the newest hash of the audit log
 //!   api-certificate.pem, api-key.pem   0600, of the console
-//!   policies.toml      0600, policies
-//!   policy-runs.json   0600, what came of their runs
+//!   policies.toml.taken, policy-runs.json.taken   what a version before kept of policies; not read
 //!   tidemark.toml      configuration, if there is one
 //!   tidemark.sock      0600, the API
 //!   tidemarkd.lock     locked by the running daemon; holds its process id

@@ -8,6 +8,7 @@ mod access;
 mod alerts;
 mod api;
 mod attach;
+mod catalogue;
 mod cli;
 mod contexts;
 mod demo;

@@ -65,7 +65,9 @@ pub(super) fn take(copy: &Path, to: &Path) -> io::Result<()> {
 /// Gives a database that is damaged, or another pool's, and what SQLite keeps beside it, other names; the name of the first, if there was
 /// one.
 pub(super) fn put_aside(path: &Path, as_what: &str) -> io::Result<Option<PathBuf>> {
-    if !path.exists() {
+    // What is left beside one that is gone would be taken for part of the next.
+    let is_there = |with: &str| beside(path, with).exists();
+    if !["", "-wal", "-shm"].into_iter().any(is_there) {
         return Ok(None);
     }
     let names = (1..=ASIDE_MAX).map(|n| beside(path, &format!(".{as_what}-{n}")));
@@ -77,8 +79,11 @@ pub(super) fn put_aside(path: &Path, as_what: &str) -> io::Result<Option<PathBuf
             _ => {}
         }
     }
-    fs::rename(path, &aside)?;
-    Ok(Some(aside))
+    match fs::rename(path, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn failed(error: &io::Error) -> ControlError {

@@ -298,7 +298,12 @@ where
 
 /// The database, and what a person should know about how it was come by.
 fn open_or_restore(path: &Path, copy: &Path) -> Result<Opened, String> {
-    let is_lost = !path.exists() && copy.exists();
+    let is_gone = !path.exists();
+    if is_gone {
+        let aside = copy::put_aside(path, DAMAGED);
+        aside.map_err(|error| format!("put aside what was beside it: {error}"))?;
+    }
+    let is_lost = is_gone && copy.exists();
     let why = match is_lost {
         true => "it was not there".to_owned(),
         false => match open(path) {
@@ -389,7 +394,7 @@ fn open(path: &Path) -> Result<(Connection, bool), Unusable> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{FileExt, PermissionsExt};
 
     use tempfile::TempDir;
 
@@ -485,12 +490,17 @@ mod tests {
             add(&catalogue, &format!("u{n:0>200}")).unwrap();
         }
         catalogue.keep_copy().unwrap();
-        drop(catalogue);
-        let catalogue = place.open();
-        // The last page is one of users; what else there is still answers.
-        let last = fs::metadata(place.file()).unwrap().len() - 4096;
-        let file = fs::OpenOptions::new().write(true).open(place.file()).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 4096], last).unwrap();
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        catalogue.read(|database| Ok(database.query_row(truncate, [], |_| Ok(()))?)).unwrap();
+        // The last pages are of users; what else there is still answers.
+        let pages = fs::metadata(place.file()).unwrap().len() / 4096;
+        let file = OpenOptions::new().write(true).open(place.file()).unwrap();
+        for page in pages / 2..pages {
+            file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+        }
+        // A change by somebody else, after which no page is taken from memory.
+        let other = Connection::open(place.file()).unwrap();
+        other.execute("INSERT INTO job VALUES (1, '{}')", []).unwrap();
         catalogue.inside().has_changed = true;
         let error = catalogue.keep_copy().unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
@@ -498,6 +508,24 @@ mod tests {
         assert!(told.unwrap().contains("the copy in the pool stays as it was"));
         drop(catalogue);
         assert_eq!(users(&place.open()), 200);
+    }
+
+    #[test]
+    fn what_a_dead_daemon_left_beside_a_catalogue_that_is_gone_is_not_taken_for_part_of_the_copy() {
+        let place = Place::new();
+        let catalogue = place.open();
+        add(&catalogue, "anna").unwrap();
+        catalogue.keep_copy().unwrap();
+        add(&catalogue, "ben").unwrap();
+        let log = place.dir.path().join("catalogue.sqlite-wal");
+        let left = fs::read(&log).unwrap();
+        drop(catalogue);
+        fs::remove_file(place.file()).unwrap();
+        fs::write(&log, left).unwrap();
+        let catalogue = place.open();
+        assert_eq!(users(&catalogue), 1);
+        let aside = place.dir.path().join("catalogue.sqlite.damaged-1-wal");
+        assert!(aside.exists() && catalogue.trouble().unwrap().contains("took its place"));
     }
 
     #[test]

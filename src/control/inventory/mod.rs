@@ -10,7 +10,7 @@ mod known;
 mod pool;
 mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::secrets::Vault;
 use crate::state::StateDir;
 use crate::status::PoolStatus;
 
-use known::{Known, Look, POLICIES, Seen, Thing};
+use known::{Known, KnownVolume, Look, POLICIES, Seen, Thing};
 pub use pool::{BadForgottenPool, ForgottenPool};
 pub(crate) use pool::{pool_at, refusal};
 
@@ -48,7 +48,7 @@ pub(crate) struct Inventory {
     /// Held over a look.
     looking: tokio::sync::Mutex<()>,
     /// Something has come or gone.
-    changed: Notify,
+    changed: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -121,12 +121,11 @@ impl Inventory {
     }
 
     /// The volumes that are known of the pool that is open.
-    fn volumes_of(
-        &self,
-        before: &Known,
-        seen: &Seen,
-    ) -> std::collections::BTreeMap<Id, known::KnownVolume> {
-        let is_of_this = before.pool.is_none_or(|known| known == seen.pool);
+    fn volumes_of(&self, before: &Known, seen: &Seen) -> BTreeMap<Id, KnownVolume> {
+        let is_of_this = match before.pool {
+            Some(known) => known == seen.pool,
+            None => self.forgotten != Some(ForgottenPool::Unknown),
+        };
         if is_of_this { before.volumes.clone() } else { Default::default() }
     }
 
@@ -238,14 +237,13 @@ pub(crate) fn peek_at(state: &Path) -> Result<Told, ControlError> {
 
 /// Looks now and then, for as long as there is an appliance.
 pub(crate) async fn watch(appliance: Weak<Appliance>) {
+    let Some(changed) = appliance.upgrade().map(|office| Arc::clone(&office.inventory().changed))
+    else {
+        return;
+    };
     loop {
-        let Some(inventory) = appliance.upgrade().map(|office| Arc::clone(office.inventory()))
-        else {
-            return;
-        };
         // Whatever comes of the wait, it is looked again.
-        let _ = tokio::time::timeout(LOOK_INTERVAL, inventory.changed.notified()).await;
-        drop(inventory);
+        let _ = tokio::time::timeout(LOOK_INTERVAL, changed.notified()).await;
         let Some(office) = appliance.upgrade() else { return };
         office.look_at_inventory().await;
     }

@@ -129,7 +129,9 @@ async fn a_pool_that_is_gone_together_with_the_catalogue_is_not_replaced_either(
     bench.sql("DELETE FROM pool");
     let empty = Arc::new(MemShelf::new());
     assert!(refusal(bench.try_start(&empty, None).await).contains("has had a pool"));
-    bench.try_start(&empty, Some("unknown")).await.unwrap().stop().await.unwrap();
+    let office = bench.try_start(&empty, Some("unknown")).await.unwrap();
+    assert_eq!(missing(&office), ["policies"]);
+    office.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -148,7 +150,7 @@ async fn what_went_without_the_daemon_is_told_until_somebody_says_that_it_is_mea
     assert_eq!(missing(&office), ["volume gone", "target away"]);
     let told = office.status().troubles;
     let gone = told.iter().find(|trouble| trouble.of == "volume gone").unwrap();
-    assert!(gone.is_failure && gone.what.contains("4096") && gone.what.contains("alert ack"));
+    assert!(gone.is_failure && gone.what.contains("4K") && gone.what.contains("alert ack"));
     let checks = crate::doctor::examine(
         office.state(),
         &(Arc::new(base::clock::SystemClock::default()) as Arc<dyn base::clock::Clock>),
