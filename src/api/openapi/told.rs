@@ -461,7 +461,7 @@ fn alerts() -> [Told; 13] {
             "POST",
             "/alerts/{id}/acknowledge",
             "acknowledge_alert",
-            "Say that you know: it is not told again until it gets worse or resolves",
+            "Say that you know: it is not told again until it gets worse or resolves; of what is missing, that it is meant to be",
         ),
         told::<AlertStatus>(
             "POST",

@@ -26,7 +26,7 @@ pub enum AlertCommand {
         #[arg(long)]
         before: Option<u64>,
     },
-    /// Say that you know: it is not told again until it gets worse or resolves
+    /// Say that you know: it is not told again until it gets worse or resolves; of what is missing, that it is meant to be
     Ack {
         /// Its number
         id: u64,
