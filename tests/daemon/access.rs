@@ -112,7 +112,8 @@ async fn who_follows_events_hears_no_more_once_they_are_out() {
     let (office, console) = staffed().await;
     let [cookie, csrf] = console.log_in("operator").await;
     let events = office.appliance.events();
-    let follow = console.ask("GET", "/api/v1/events", &[&cookie], "");
+    let shown = [cookie.as_str()];
+    let follow = console.ask("GET", "/api/v1/events", &shown, "");
     let log_out = async {
         while events.listeners() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
