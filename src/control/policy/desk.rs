@@ -249,6 +249,8 @@ impl Policies {
             return false;
         }
         let _admin = self.admin.lock().await;
+        // What is being written while it is read would be in neither.
+        let _one_at_a_time = self.writing.lock().await;
         let loaded = match Self::load(&self.kept).await {
             Ok(loaded) if loaded.stands_in.is_none() => loaded,
             _ => return false,
