@@ -12,7 +12,7 @@ use control::access::{Caller, SessionId};
 use control::audit::{Audit, Deed};
 use control::catalogue::on_a_thread;
 use control::{Appliance, ControlError};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::once::REPLAYED_HEADER;
 use crate::operations::{self, Operation};
@@ -23,8 +23,10 @@ use crate::server::BODY_LEN_MAX;
 pub const COOKIE: &str = "tidemark_session";
 /// The header that a change must carry where a cookie says who asks: another site cannot set it.
 pub const CSRF_HEADER: &str = "x-csrf-token";
-/// What of a request's body is never written down.
+/// What of a request's body is never written down, however deep it lies.
 const SECRETS: &[&str] = &["password", "secret", "code", "token"];
+/// What of it may hold a secret behind the name of the host.
+const ADDRESSES: &[&str] = &["url"];
 
 /// By which way a request came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -256,17 +258,36 @@ async fn with_detail(request: Request, deed: &mut Deed) -> Result<Request, Probl
         {
             deed.who = format!("{user} (says they)");
         }
-        for (name, value) in &mut fields {
-            if SECRETS.contains(&name.as_str()) {
-                *value = "...".into();
-            }
-        }
+        veil(&mut fields);
         deed.detail = Value::Object(fields).to_string();
     }
     if let Some(query) = parts.uri.query() {
         deed.detail = format!("?{query} {}", deed.detail).trim_end().to_owned();
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// Takes out of a body what nobody should read in a log.
+fn veil(fields: &mut Map<String, Value>) {
+    for (name, value) in fields {
+        match value {
+            _ if SECRETS.contains(&name.as_str()) => *value = "...".into(),
+            Value::String(address) if ADDRESSES.contains(&name.as_str()) => {
+                *address = host_of(address);
+            }
+            Value::Object(inner) => veil(inner),
+            Value::Array(all) => all.iter_mut().filter_map(Value::as_object_mut).for_each(veil),
+            _ => {}
+        }
+    }
+}
+
+/// An address up to its host, without who it says to be.
+fn host_of(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}/...")
 }
 
 /// Whether a change is written down that was answered so. A flood of tries must not fill the log: of those whom nobody
@@ -348,6 +369,12 @@ mod tests {
             "{deed:?}"
         );
         assert!(!deed.detail.contains("horse"), "{deed:?}");
+        let hook = r#"{"to":{"url":"https://me:opensesame@hooks.example.org/T0/opensesame"},"all":[{"secret":7}]}"#;
+        let request = Request::builder().uri("/channels").body(Body::from(hook)).unwrap();
+        let mut deed = Deed::default();
+        with_detail(request, &mut deed).await.unwrap();
+        assert!(deed.detail.contains("https://hooks.example.org/..."), "{deed:?}");
+        assert!(!deed.detail.contains("opensesame") && !deed.detail.contains('7'), "{deed:?}");
         assert_eq!(to_bytes(request.into_body(), 1000).await.unwrap(), body);
     }
 

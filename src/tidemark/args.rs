@@ -159,6 +159,9 @@ pub enum Command {
     },
 }
 
+/// The smallest size of a volume that the command line takes for meant.
+const VOLUME_SIZE_LEAST: ByteSize = ByteSize(1 << 20);
+
 /// Verbs for volumes.
 #[derive(Subcommand, Debug)]
 pub enum VolumeCommand {
@@ -167,7 +170,7 @@ pub enum VolumeCommand {
         /// Its name
         name: Name,
         /// Its size, such as 512M, 10G or 1.5T
-        #[arg(long, short)]
+        #[arg(long, short, value_parser = volume_size)]
         size: ByteSize,
     },
     /// Take an existing disk or image as a volume, in place
@@ -195,7 +198,7 @@ pub enum VolumeCommand {
         /// The volume
         name: Name,
         /// Its new size
-        #[arg(long, short)]
+        #[arg(long, short, value_parser = volume_size)]
         size: ByteSize,
     },
     /// List volumes
@@ -519,6 +522,16 @@ impl From<StoreFullArg> for StoreFullPolicy {
 /// A view's name, also as its export is called.
 fn view_name(text: &str) -> Result<Name, base::name::BadName> {
     text.strip_prefix("view/").unwrap_or(text).parse()
+}
+
+/// A size that a volume may be meant to have: what forgets the unit is refused.
+fn volume_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: base::size::BadSize| error.to_string())?;
+    if size < VOLUME_SIZE_LEAST {
+        let least = VOLUME_SIZE_LEAST;
+        return Err(format!("{size} is less than {least}; a size has a unit, such as 512M or 10G"));
+    }
+    Ok(size)
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         ("volume create mail", "--size"),
         ("volume create a/b --size 4G", "a/b"),
         ("volume create mail --size 4X", "4X"),
+        ("volume create mail --size 10", "10G"),
         ("mark take", "VOLUME"),
         ("mark take mail,,logs", "name is needed"),
         ("mark rm mail", "VOLUME@MARK"),
