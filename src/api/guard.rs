@@ -370,9 +370,9 @@ mod tests {
         );
         assert!(!deed.detail.contains("horse"), "{deed:?}");
         let hook = r#"{"to":{"url":"https://me:opensesame@hooks.example.org/T0/opensesame"},"all":[{"secret":7}]}"#;
-        let request = Request::builder().uri("/channels").body(Body::from(hook)).unwrap();
+        let other = Request::builder().uri("/channels").body(Body::from(hook)).unwrap();
         let mut deed = Deed::default();
-        with_detail(request, &mut deed).await.unwrap();
+        with_detail(other, &mut deed).await.unwrap();
         assert!(deed.detail.contains("https://hooks.example.org/..."), "{deed:?}");
         assert!(!deed.detail.contains("opensesame") && !deed.detail.contains('7'), "{deed:?}");
         assert_eq!(to_bytes(request.into_body(), 1000).await.unwrap(), body);
