@@ -482,7 +482,8 @@ mod tests {
         let cut_off = |place: &Place| place.tamper("DELETE FROM audit WHERE number >= 5");
         let without_head =
             |place: &Place| fs::remove_file(place.dir.path().join("audit.head")).unwrap();
-        let trials: [(&dyn Fn(&Place), &str); 4] = [
+        type Tamper<'a> = &'a dyn Fn(&Place);
+        let trials: [(Tamper<'_>, &str); 4] = [
             (&cut_off, "entries 5 to 7 are missing at the end"),
             (&|place| forge(place, 7), "entry 7 is not the one"),
             (&|place| forge(place, 8), "entries after 7 were not written by tidemarkd"),
