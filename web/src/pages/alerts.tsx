@@ -177,8 +177,8 @@ function Rules() {
         </dd>
         <dt>Always</dt>
         <dd>
-          a volume or the pool that refuses changes, damage, failed jobs, policies that take no mark, the
-          certificate's last 30 days, the catalogue, the audit log
+          a volume or the pool that refuses changes, what is missing, damage, failed jobs, policies that take
+          no mark, the certificate's last 30 days, the catalogue, the audit log
         </dd>
       </dl>
     </section>
