@@ -2,7 +2,7 @@
 //! had nothing to do for longest gives way to the one that comes, so that connections which only lie there keep nobody out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,6 +12,7 @@ use axum::Error;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use base::clock::Clock;
+use control::access::network;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
@@ -22,9 +23,6 @@ const CONNECTIONS_OF_ADDRESS_MAX: usize = 128;
 const CONNECTIONS_MAX: usize = 512;
 /// How long a connection has had nothing to do when it gives way: one that was made just now is about to ask.
 const IDLE_MIN: Duration = Duration::from_secs(1);
-/// Bits of an IPv6 address that its host chooses.
-const INTERFACE_BITS: u32 = 64;
-
 /// Who is connected.
 pub(crate) struct Guests {
     clock: Arc<dyn Clock>,
@@ -79,16 +77,6 @@ impl Guests {
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What counts as one address: of IPv6 its network, since a host may take any address of that.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            Ipv6Addr::from_bits(v6.to_bits() >> INTERFACE_BITS << INTERFACE_BITS).into()
-        }
-        v4 => v4,
     }
 }
 

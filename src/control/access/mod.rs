@@ -22,6 +22,7 @@ pub(crate) use hash::hex;
 pub use hash::is_same;
 pub use password::Password;
 pub use sessions::{SESSION_MAX_S, Session, SessionId};
+pub use throttle::network;
 pub use tokens::{NewToken, TOKEN_PREFIX, TokenMade, TokenStatus};
 pub use users::{NewUser, UserChange, UserStatus};
 

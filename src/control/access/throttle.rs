@@ -87,7 +87,8 @@ impl Throttle {
         one: &Try<'_>,
         is_right: impl FnOnce() -> bool,
     ) -> Result<bool, ControlError> {
-        let address = network(one.address);
+        let address = one.address.parse().map(network);
+        let address = address.map_or_else(|_| one.address.to_owned(), |of| of.to_string());
         let pair = format!("user {} from {address}", one.user);
         let account = match one.is_known || self.is_known(&pair) {
             true => pair.clone(),
@@ -183,14 +184,14 @@ fn make_room<T>(all: &mut HashMap<String, T>, key: &str, at: impl Fn(&T) -> u64)
     }
 }
 
-/// What counts as one address: of IPv6 its network, since a host may take any address of that.
-fn network(address: &str) -> String {
-    match address.parse() {
-        Ok(IpAddr::V6(v6)) => {
-            let network = v6.to_bits() >> INTERFACE_BITS << INTERFACE_BITS;
-            format!("{}/64", Ipv6Addr::from_bits(network))
+/// What counts as one address: of IPv6 its network, since a host may take any address of that. IPv4 written as IPv6, as
+/// a listener for both has it, is IPv4.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            Ipv6Addr::from_bits(v6.to_bits() >> INTERFACE_BITS << INTERFACE_BITS).into()
         }
-        _ => address.to_owned(),
+        v4 => v4,
     }
 }
 
@@ -252,7 +253,10 @@ mod tests {
         }
         assert!(throttle.attempt(&by("anna", "2001:db8:1:2:ffff::1"), || true).is_err());
         assert!(throttle.attempt(&by("anna", "2001:db8:1:3::1"), || true).unwrap());
-        assert_eq!(network("socket"), "socket");
+        assert!(throttle.attempt(&by("anna", "socket"), || true).unwrap());
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
     }
 
     #[test]
