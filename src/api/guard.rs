@@ -8,7 +8,7 @@ use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use control::access::{Caller, SessionId};
+use control::access::{Access, Caller, SessionId};
 use control::audit::{Audit, Deed};
 use control::catalogue::on_a_thread;
 use control::{Appliance, ControlError};
@@ -145,16 +145,7 @@ async fn who_asks(
     way: Way,
     headers: &HeaderMap,
 ) -> Result<Option<Caller>, ControlError> {
-    match shown(way, headers) {
-        Shown::Owner => Ok(Some(Caller::local())),
-        Shown::Nothing => Ok(None),
-        Shown::Token(token) => {
-            on_a_thread(office.access(), move |access| access.of_token(&token)).await.map(Some)
-        }
-        Shown::Session(id) => {
-            on_a_thread(office.access(), move |access| access.of_session(&id)).await.map(Some)
-        }
-    }
+    caller(office, shown(way, headers), Access::of_token, Access::of_session).await
 }
 
 /// Who still asks, of a request that was let in before: `None` where nothing was shown. It counts as no use.
@@ -163,16 +154,24 @@ pub(crate) async fn still_asks(
     way: Way,
     headers: &HeaderMap,
 ) -> Result<Option<Caller>, ControlError> {
-    match shown(way, headers) {
+    caller(office, shown(way, headers), Access::still_of_token, Access::still_of_session).await
+}
+
+/// Who comes with what was shown, as these look it up.
+async fn caller(
+    office: &Arc<Appliance>,
+    shown: Shown,
+    of_token: fn(&Access, &str) -> Result<Caller, ControlError>,
+    of_session: fn(&Access, &SessionId) -> Result<Caller, ControlError>,
+) -> Result<Option<Caller>, ControlError> {
+    match shown {
         Shown::Owner => Ok(Some(Caller::local())),
         Shown::Nothing => Ok(None),
         Shown::Token(token) => {
-            let asked = on_a_thread(office.access(), move |access| access.still_of_token(&token));
-            asked.await.map(Some)
+            on_a_thread(office.access(), move |access| of_token(access, &token)).await.map(Some)
         }
         Shown::Session(id) => {
-            let asked = on_a_thread(office.access(), move |access| access.still_of_session(&id));
-            asked.await.map(Some)
+            on_a_thread(office.access(), move |access| of_session(access, &id)).await.map(Some)
         }
     }
 }
