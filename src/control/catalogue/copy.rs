@@ -62,8 +62,8 @@ pub(super) fn take(copy: &Path, to: &Path) -> io::Result<()> {
     replace_with(to, |file| io::copy(&mut File::open(copy)?, file).map(drop))
 }
 
-/// Gives a database that is damaged, or another pool's, and what SQLite keeps beside it, other names; the name of the first, if there was
-/// one.
+/// Gives a database that is damaged, or another pool's, and what SQLite keeps beside it, other names; the name of the
+/// first, if there was one.
 pub(super) fn put_aside(path: &Path, as_what: &str) -> io::Result<Option<PathBuf>> {
     // What is left beside one that is gone would be taken for part of the next.
     let is_there = |with: &str| beside(path, with).exists();

@@ -56,6 +56,6 @@ impl Appliance {
     }
 
     fn newest(&self, volume: &Name) -> Option<u64> {
-        self.pool().marks(volume).ok()?.iter().map(|mark| mark.taken_ms).max()
+        self.pool().mark_tally(volume).ok()?.newest_ms.into_values().max()
     }
 }

@@ -244,7 +244,7 @@ impl Appliance {
         }
         let volumes = self.volumes_of(&policy.rules)?;
         for volume in &volumes {
-            if self.pool().marks(volume)?.len() >= MARKS_PER_VOLUME_MAX {
+            if self.pool().mark_tally(volume)?.count >= MARKS_PER_VOLUME_MAX {
                 self.thin(policy, volume, 1, thinned).await?;
             }
         }
